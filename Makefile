@@ -1,0 +1,55 @@
+# Everything happens in .venv; each target sets up what it needs.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+# Quiet and offline: no analytics, no update checks.
+export DO_NOT_TRACK := 1
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+export PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY := false
+export PREFECT_TELEMETRY_ENABLE_RESOURCE_METRICS := false
+
+.PHONY: install services demo test test-slow lint format bench wheel clean
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed: make PYTHON=/path/to/python3.11"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	touch $@
+
+# PostgreSQL/PostGIS for the tests of a full STAC API. Without root or apt those tests are skipped, and say so.
+services:
+	@if [ -x /usr/lib/postgresql/15/bin/initdb ] && ls /usr/share/postgresql/15/extension/postgis.control >/dev/null 2>&1; then :; \
+	elif command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql-15 postgresql-15-postgis-3 >/dev/null \
+	  || echo "PostgreSQL could not be installed: the tests marked 'services' will be skipped"; \
+	else echo "PostgreSQL/PostGIS absent: the tests marked 'services' will be skipped"; fi
+
+demo: install
+	$(BIN)/terrascope demo --output out/demo
+
+test: install services
+	$(BIN)/python -m pytest -m "not slow and not online and not gpu" $(PYTEST_ARGS)
+
+test-slow: install services
+	$(BIN)/python -m pytest -m "slow" $(PYTEST_ARGS)
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	git ls-files 'terrascope/*.py' 'flows/*.py' | xargs $(BIN)/python -m numpydoc.hooks.validate_docstrings
+
+format: install
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: install
+	$(BIN)/python -m benchmarks
+
+wheel: install
+	$(BIN)/python -m build --wheel --no-isolation --outdir dist .
+
+clean:
+	rm -rf out dist build .mypy_cache .ruff_cache

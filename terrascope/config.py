@@ -1,0 +1,547 @@
+"""The monitor file: TOML in, one checked and frozen `MonitorSettings` out.
+
+Every complaint names the file, the key, what was found and what was expected.
+Nothing is written and nothing is searched before the whole file is sound.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pydantic
+from pydantic import BaseModel, ConfigDict, Field
+
+from terrascope.errors import ConfigError
+from terrascope.periods import EPOCH, Cadence, Period
+
+__all__ = ["MonitorSettings", "TimeWindow", "load_monitor_file", "parse_memory", "parse_monitor"]
+
+_MEMORY = re.compile(r"(\d+(?:\.\d+)?)\s*(KiB|MiB|GiB|TiB|KB|MB|GB|TB|B)?")
+_MEMORY_UNITS = {
+    "B": 1,
+    "KB": 10**3,
+    "MB": 10**6,
+    "GB": 10**9,
+    "TB": 10**12,
+    "KiB": 2**10,
+    "MiB": 2**20,
+    "GiB": 2**30,
+    "TiB": 2**40,
+}
+_LAST = re.compile(r"last P([1-9]\d*)([DM])")
+_SAME_SEASON = re.compile(r"same-season P([1-9]\d?)Y")
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class _Monitor(_Table):
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+
+
+class _Area(_Table):
+    aoi: str | None = None
+    bbox: Annotated[list[float], Field(min_length=4, max_length=4)] | None = None
+    regions: str | None = None
+    resolution_m: Literal[10, 20, 30, 60, 120] = 10
+    crs: str | None = None
+
+
+class _Catalog(_Table):
+    profile: str
+    url: str | None = None
+
+
+class _Time(_Table):
+    target: str
+    baseline: str
+    cadence: str = "P1M"
+
+
+class _Sensors(_Table):
+    optical: str | None = None
+    sar: str | None = None
+
+
+class _Cube(_Table):
+    composite: Literal["median", "medoid", "mean", "best", "first"] = "median"
+    memory: str = "2 GiB"
+    backend: Literal["stackstac", "odc-stac"] = "stackstac"
+    mask: Literal["auto", "scl", "spectral", "none"] = "auto"
+    mask_dilation_m: Annotated[int, Field(ge=0, le=1000)] = 60
+    resampling: Literal["nearest", "bilinear", "cubic", "average"] = "bilinear"
+    bands: list[str] | None = None
+    max_cloud_percent: Annotated[float, Field(ge=0, le=100)] = 90.0
+
+
+class _Screen(_Table):
+    threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
+
+
+class _Run(_Table):
+    minimum_completeness: Annotated[float, Field(ge=0, le=1)] = 0.95
+
+
+class _Output(_Table):
+    path: str
+    min_area_ha: Annotated[float, Field(ge=0)] = 0.5
+
+
+class _File(_Table):
+    monitor: _Monitor
+    area: _Area
+    catalog: _Catalog
+    time: _Time
+    sensors: _Sensors
+    cube: _Cube = Field(default_factory=_Cube)
+    screen: _Screen = Field(default_factory=_Screen)
+    run: _Run = Field(default_factory=_Run)
+    output: _Output
+
+
+@dataclasses.dataclass(frozen=True)
+class TimeWindow:
+    """One or several spans of days.
+
+    Parameters
+    ----------
+    text : str
+        As written in the monitor file.
+    spans : tuple of (datetime.date, datetime.date)
+        First and last day of each span, in order of time.
+    """
+
+    text: str
+    spans: tuple[tuple[dt.date, dt.date], ...]
+
+    def periods(self, cadence: Cadence) -> tuple[Period, ...]:
+        """Return the periods touched by any of the spans.
+
+        Parameters
+        ----------
+        cadence : Cadence
+            Of the cube; spans are widened to whole periods.
+
+        Returns
+        -------
+        periods : tuple of Period
+            In order of time, without repetition.
+        """
+        found = {p for start, end in self.spans for p in cadence.periods(start, end)}
+        return tuple(sorted(found))
+
+
+@dataclasses.dataclass(frozen=True)
+class MonitorSettings:
+    """A monitor file, checked, with its relative words resolved to dates and paths.
+
+    Parameters
+    ----------
+    file : str
+        Where it was read; empty for a mapping.
+    name : str
+        Safe for paths.
+    aoi : str or None
+        Absolute path of the AOI file.
+    bbox : tuple of float or None
+        West, south, east, north in degrees.
+    regions : str or None
+        Absolute path of a polygon file.
+    resolution_m : int
+        Pixel size.
+    crs : str or None
+        Of the regional mosaic; None picks the zone's, or EPSG:6933 across zones.
+    profile : str
+        Name or path of a catalog profile.
+    url : str or None
+        Overrides the profile's endpoint.
+    target, baseline : TimeWindow
+        What is compared with what.
+    cadence : Cadence
+        Of the composites.
+    optical, sar : str or None
+        Collections; at least one is given.
+    composite, backend, mask, resampling : str
+        See `terrascope.cube.spec.CubeSpec` and `terrascope.readers`.
+    mask_dilation_m : int
+        Growth of the cloud mask in metres.
+    bands : tuple of str or None
+        Optical bands of the cube; None takes what the screen uses.
+    max_cloud_percent : float
+        Scenes above it are not read.
+    memory : int
+        Bytes per worker.
+    threshold : float
+        Probability from which a pixel is change.
+    minimum_completeness : float
+        The run fails below it.
+    output : str
+        Absolute path or object store URL.
+    min_area_ha : float
+        Smallest event.
+    """
+
+    file: str
+    name: str
+    aoi: str | None
+    bbox: tuple[float, float, float, float] | None
+    regions: str | None
+    resolution_m: int
+    crs: str | None
+    profile: str
+    url: str | None
+    target: TimeWindow
+    baseline: TimeWindow
+    cadence: Cadence
+    optical: str | None
+    sar: str | None
+    composite: str
+    backend: str
+    mask: str
+    resampling: str
+    mask_dilation_m: int
+    bands: tuple[str, ...] | None
+    max_cloud_percent: float
+    memory: int
+    threshold: float
+    minimum_completeness: float
+    output: str
+    min_area_ha: float
+
+    @property
+    def run_id(self) -> str:
+        """First and last day of the target: names the result group."""
+        return f"{self.target.spans[0][0]}_{self.target.spans[-1][1]}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the settings as a JSON-ready mapping, for `run.json` and the report.
+
+        Returns
+        -------
+        settings : dict
+            Plain values. Holds no secrets: a monitor file has none.
+        """
+        values = dataclasses.asdict(self)
+        values["cadence"] = str(self.cadence)
+        for key in ("target", "baseline"):
+            window: TimeWindow = getattr(self, key)
+            values[key] = {
+                "text": window.text,
+                "spans": [f"{start}/{end}" for start, end in window.spans],
+            }
+        return values
+
+
+def load_monitor_file(path: str | Path, *, today: dt.date | None = None) -> MonitorSettings:
+    """Read and check a monitor file.
+
+    Parameters
+    ----------
+    path : path-like
+        A TOML file; the paths in it are relative to its folder.
+    today : datetime.date, optional
+        What ``last P1M`` counts from; default the current UTC date.
+
+    Returns
+    -------
+    settings : MonitorSettings
+        Checked and resolved.
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be read, or any key of it is unknown, missing or wrong.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot be read ({error}); give a monitor file", file=str(path)) from error
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"is not TOML: {error}", file=str(path)) from error
+    return parse_monitor(document, file=str(path), base=path.resolve().parent, today=today)
+
+
+def parse_monitor(
+    document: dict[str, Any],
+    *,
+    file: str = "",
+    base: Path | None = None,
+    today: dt.date | None = None,
+) -> MonitorSettings:
+    """Check a monitor file's content.
+
+    Parameters
+    ----------
+    document : dict
+        As `tomllib` returns it.
+    file : str
+        Named in complaints.
+    base : pathlib.Path, optional
+        What relative paths are relative to; default the current folder.
+    today : datetime.date, optional
+        What ``last P1M`` counts from; default the current UTC date.
+
+    Returns
+    -------
+    settings : MonitorSettings
+        Checked and resolved.
+
+    Raises
+    ------
+    ConfigError
+        If any key is unknown, missing or wrong.
+    """
+    _refuse_later_tables(document, file)
+    try:
+        raw = _File.model_validate(document)
+    except pydantic.ValidationError as error:
+        raise _config_error(error, file) from error
+    base = base or Path.cwd()
+    today = today or dt.datetime.now(dt.UTC).date()
+    _check_area(raw.area, file)
+    if raw.sensors.optical is None and raw.sensors.sar is None:
+        raise ConfigError(
+            "found neither optical nor sar; expected at least one collection", file=file, key="sensors"
+        )
+    target = _resolve_target(raw.time.target, today, file)
+    baseline = _resolve_baseline(raw.time.baseline, target, today, file)
+    cadence = _parse_cadence(raw.time.cadence, file)
+    overlap = set(target.periods(cadence)) & set(baseline.periods(cadence))
+    if overlap:
+        raise ConfigError(
+            f"target {raw.time.target!r} and baseline share the period {min(overlap)}; "
+            "expected two windows without a common period",
+            file=file,
+            key="time.baseline",
+        )
+    return MonitorSettings(
+        file=file,
+        name=raw.monitor.name,
+        aoi=_resolve_path(raw.area.aoi, base),
+        bbox=(*raw.area.bbox,) if raw.area.bbox else None,  # type: ignore[arg-type]
+        regions=_resolve_path(raw.area.regions, base),
+        resolution_m=raw.area.resolution_m,
+        crs=_check_crs(raw.area.crs, file),
+        profile=_resolve_profile(raw.catalog.profile, base),
+        url=_resolve_catalog_url(raw.catalog.url, base),
+        target=target,
+        baseline=baseline,
+        cadence=cadence,
+        optical=raw.sensors.optical,
+        sar=raw.sensors.sar,
+        composite=raw.cube.composite,
+        backend=raw.cube.backend,
+        mask=raw.cube.mask,
+        resampling=raw.cube.resampling,
+        mask_dilation_m=raw.cube.mask_dilation_m,
+        bands=_check_bands(raw.cube.bands, file),
+        max_cloud_percent=raw.cube.max_cloud_percent,
+        memory=parse_memory(raw.cube.memory, file=file, key="cube.memory"),
+        threshold=raw.screen.threshold,
+        minimum_completeness=raw.run.minimum_completeness,
+        output=raw.output.path if "://" in raw.output.path else str(base / raw.output.path),
+        min_area_ha=raw.output.min_area_ha,
+    )
+
+
+def parse_memory(text: str, *, file: str = "", key: str = "memory") -> int:
+    """Read an amount of memory.
+
+    Parameters
+    ----------
+    text : str
+        ``"2 GiB"``, ``"512MB"``...
+    file, key : str
+        Named in complaints.
+
+    Returns
+    -------
+    size : int
+        Bytes, at least 256 MiB.
+
+    Raises
+    ------
+    ConfigError
+        If `text` is no amount of memory, or too little to hold one block.
+    """
+    match = _MEMORY.fullmatch(text.strip())
+    if match is None:
+        raise ConfigError(f"found {text!r}; expected for instance '2 GiB'", file=file, key=key)
+    size = int(float(match[1]) * _MEMORY_UNITS[match[2] or "B"])
+    if size < 256 * 2**20:
+        raise ConfigError(
+            f"found {text!r}; expected at least 256 MiB, the least that holds one block",
+            file=file,
+            key=key,
+        )
+    return size
+
+
+def _refuse_later_tables(document: dict[str, Any], file: str) -> None:
+    """Say plainly that this version screens only, instead of ignoring what was asked."""
+    for table in ("alerts", "model", "questions"):
+        if table in document:
+            raise ConfigError(
+                f"found [{table}]; this version compares target with baseline by the statistical "
+                "screen alone: leave the table out",
+                file=file,
+                key=table,
+            )
+
+
+def _config_error(error: pydantic.ValidationError, file: str) -> ConfigError:
+    """Turn pydantic's first complaint into one sentence: key, found, expected."""
+    first = error.errors(include_url=False)[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return ConfigError(
+            f"unknown key (found {first['input']!r}); expected one of: "
+            f"{', '.join(_known_keys(first['loc'][:-1]))}",
+            file=file,
+            key=key,
+        )
+    if first["type"] == "missing":
+        return ConfigError("is missing; expected a value", file=file, key=key)
+    return ConfigError(f"found {first['input']!r}; expected: {first['msg']}", file=file, key=key)
+
+
+def _known_keys(location: tuple[int | str, ...]) -> list[str]:
+    model: type[BaseModel] = _File
+    for part in location:
+        annotation = model.model_fields[str(part)].annotation
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            model = annotation
+    return list(model.model_fields)
+
+
+def _check_area(area: _Area, file: str) -> None:
+    if (area.aoi is None) == (area.bbox is None):
+        found = "both aoi and bbox" if area.aoi is not None else "neither aoi nor bbox"
+        raise ConfigError(f"found {found}; expected one of them", file=file, key="area")
+    if area.bbox is None:
+        return
+    west, south, east, north = area.bbox
+    if not (-180 <= west <= 180 and -180 <= east <= 180 and -90 <= south <= 90 and -90 <= north <= 90):
+        raise ConfigError(
+            f"found {area.bbox}; expected [west, south, east, north] in degrees, inside the world",
+            file=file,
+            key="area.bbox",
+        )
+    if south >= north:
+        raise ConfigError(
+            f"found south {south} not below north {north}; expected [west, south, east, north]",
+            file=file,
+            key="area.bbox",
+        )
+
+
+def _check_crs(crs: str | None, file: str) -> str | None:
+    if crs is not None and re.fullmatch(r"EPSG:\d{4,6}", crs) is None:
+        raise ConfigError(f"found {crs!r}; expected for instance 'EPSG:6933'", file=file, key="area.crs")
+    return crs
+
+
+def _check_bands(bands: list[str] | None, file: str) -> tuple[str, ...] | None:
+    from terrascope.sensors import S2_BANDS  # a small table, needed only here
+
+    if bands is None:
+        return None
+    unknown = [band for band in bands if band not in S2_BANDS]
+    if unknown or not bands:
+        raise ConfigError(
+            f"found {unknown or bands}; expected some of: {', '.join(S2_BANDS)}",
+            file=file,
+            key="cube.bands",
+        )
+    return tuple(band for band in S2_BANDS if band in bands)
+
+
+def _resolve_path(path: str | None, base: Path) -> str | None:
+    return None if path is None else str(base / path)
+
+
+def _resolve_profile(profile: str, base: Path) -> str:
+    """A word is the name of a profile; anything with a suffix or a slash is a path."""
+    return str(base / profile) if profile.endswith(".toml") or "/" in profile else profile
+
+
+def _resolve_catalog_url(url: str | None, base: Path) -> str | None:
+    return url if url is None or "://" in url else str(base / url)
+
+
+def _parse_cadence(text: str, file: str) -> Cadence:
+    try:
+        return Cadence.parse(text)
+    except ValueError as error:
+        raise ConfigError(f"found {text!r}; expected P<n>D or P<n>M", file=file, key="time.cadence") from error
+
+
+def _resolve_target(text: str, today: dt.date, file: str) -> TimeWindow:
+    """A pair of days, or ``last P<n>D`` / ``last P<n>M`` (the last whole months)."""
+    match = _LAST.fullmatch(text.strip())
+    if match is None:
+        return TimeWindow(text, (_parse_span(text, file, "time.target", "'last P1M'", today),))
+    count = int(match[1])
+    if match[2] == "D":
+        return TimeWindow(text, ((today - dt.timedelta(days=count), today - dt.timedelta(days=1)),))
+    end = today.replace(day=1) - dt.timedelta(days=1)
+    return TimeWindow(text, ((_shift_months(end.replace(day=1), 1 - count), end),))
+
+
+def _resolve_baseline(text: str, target: TimeWindow, today: dt.date, file: str) -> TimeWindow:
+    """A pair of days, or ``same-season P<n>Y``: the target's days in the n years before."""
+    match = _SAME_SEASON.fullmatch(text.strip())
+    if match is None:
+        span = _parse_span(text, file, "time.baseline", "'same-season P3Y'", today)
+        return TimeWindow(text, (span,))
+    years = range(int(match[1]), 0, -1)
+    spans = tuple(
+        (_shift_months(start, -12 * year), _shift_months(end, -12 * year))
+        for year in years
+        for start, end in target.spans
+    )
+    return TimeWindow(text, spans)
+
+
+def _parse_span(
+    text: str, file: str, key: str, alternative: str, today: dt.date
+) -> tuple[dt.date, dt.date]:
+    parts = text.split("/")
+    try:
+        start, end = (dt.date.fromisoformat(part.strip()) for part in parts)
+    except ValueError as error:
+        raise ConfigError(
+            f"found {text!r}; expected 'YYYY-MM-DD/YYYY-MM-DD' or {alternative}", file=file, key=key
+        ) from error
+    if end < start:
+        raise ConfigError(
+            f"found {text!r}, which ends before it starts; expected the earlier day first",
+            file=file,
+            key=key,
+        )
+    if start < EPOCH or start > today + dt.timedelta(days=366):
+        raise ConfigError(
+            f"found {text!r}; expected days between {EPOCH} and today ({today})", file=file, key=key
+        )
+    return start, end
+
+
+def _shift_months(day: dt.date, months: int) -> dt.date:
+    """Same day of another month, or that month's last day where it is shorter."""
+    count = day.year * 12 + day.month - 1 + months
+    year, month = divmod(count, 12)
+    for last in (day.day, 30, 29, 28):
+        try:
+            return dt.date(year, month + 1, last)
+        except ValueError:
+            continue
+    raise AssertionError(day)
