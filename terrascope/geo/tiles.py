@@ -10,8 +10,8 @@ import dataclasses
 import re
 from functools import cached_property
 
-from odc.geo.geobox import GeoBox
 from affine import Affine
+from odc.geo.geobox import GeoBox
 
 __all__ = ["TILE_M", "Tile", "Zone"]
 
@@ -75,7 +75,7 @@ class Zone:
 
     @property
     def lon_range(self) -> tuple[float, float]:
-        """Western and eastern meridian in degrees; a pixel is owned where its centre lies within."""
+        """Western and eastern meridian in degrees; a pixel is owned if its centre lies within."""
         west = -180.0 + 6.0 * (self.number - 1)
         return west, west + 6.0
 
