@@ -1,0 +1,94 @@
+"""Take secrets out of what is shown or written: addresses, messages, settings."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+__all__ = ["HIDDEN", "redact_settings", "redact_text", "redact_url"]
+
+HIDDEN = "(hidden)"
+"""What stands in place of a secret value."""
+
+_URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://[^\s\"'<>`|\\^{}]+")
+_SENSITIVE = (
+    r"pass(?:word|wd|phrase)?|secret|token|api[_-]?key|access[_-]?key|account[_-]?key"
+    r"|subscription[_-]?key|private[_-]?key|credentials?|authorization|signature|sig|sas|cookie"
+)
+_SECRET_KEY = re.compile(rf"(?:^|[_.-])(?:{_SENSITIVE})(?:$|[_.-])", re.IGNORECASE)
+_ASSIGNMENT = re.compile(
+    rf"\b((?:[\w-]*[_-])?(?:{_SENSITIVE})(?:[_-]\w+)?[\"']?\s*(?:=|%3D|:)\s*)"
+    r"(?:(?:bearer|basic)\s+)?[\"']?[^\s&,;\"'<>()]+",
+    re.IGNORECASE,
+)
+_BEARER = re.compile(r"\b(bearer|basic)\s+[\w.~+/=-]{8,}", re.IGNORECASE)
+
+
+def redact_url(url: str) -> str:
+    """Return an address without user, password, query string and fragment.
+
+    Parameters
+    ----------
+    url : str
+        A URL or a plain path. Malformed addresses are cut all the same.
+
+    Returns
+    -------
+    shown : str
+        The address, fit for logs, reports and error messages.
+    """
+    scheme, separator, _ = url.partition("://")
+    if not separator:
+        return url.partition("?")[0]
+    try:
+        parts = urlsplit(url)
+        return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+    except ValueError:  # a bracketed host that is no IPv6 address, for instance
+        rest = re.split(r"[?#]", url[len(scheme) + 3 :], maxsplit=1)[0]
+        host, slash, path = rest.partition("/")
+        return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
+
+
+def redact_text(text: str) -> str:
+    """Return a message with every address in it redacted and ``name=secret`` pairs hidden.
+
+    Parameters
+    ----------
+    text : str
+        Free text, for instance an exception's message.
+
+    Returns
+    -------
+    shown : str
+        The text without secrets that follow a known pattern.
+    """
+    shown = _URL.sub(lambda match: redact_url(match[0]), text)
+    shown = _ASSIGNMENT.sub(lambda match: match[1] + HIDDEN, shown)
+    return _BEARER.sub(lambda match: f"{match[1]} {HIDDEN}", shown)
+
+
+def redact_settings(value: Any) -> Any:
+    """Return JSON-like settings with secrets hidden, by key name and by content.
+
+    Parameters
+    ----------
+    value : object
+        Mappings, sequences and scalars, for instance a resolved monitor file.
+
+    Returns
+    -------
+    shown : object
+        The same tree of dicts, lists and scalars; nothing in `value` is modified.
+    """
+    if isinstance(value, Mapping):
+        return {
+            str(key): HIDDEN
+            if _SECRET_KEY.search(str(key)) and not isinstance(item, Mapping)
+            else redact_settings(item)
+            for key, item in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [redact_settings(item) for item in value]
+    return redact_text(value) if isinstance(value, str) else value
