@@ -1,0 +1,333 @@
+"""The bones of a world: hills, rivers, ponds, villages, quarries and roads, without end.
+
+Each feature lives on a jittered lattice or is a periodic-free curve, so that
+any window of the plane can be asked for, and neighbours agree.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from terrascope.sim.textures import Texture, texture, uniform
+from terrascope.types import FloatArray
+
+__all__ = ["Layout", "Site", "Terrain"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """The parameters of a landscape.
+
+    Parameters
+    ----------
+    forest : float
+        Share of the land that is forest, 0 to 1.
+    conifer : float
+        Share of the stands that are conifers.
+    grass : float
+        Share of the parcels of open land that are meadow or pasture.
+    field_m : float
+        Typical width of a field; they are about twice as long.
+    village_m, pond_m, quarry_m : float
+        Mean spacing of settlements, ponds and quarries.
+    river_m : float
+        Spacing of the rivers from south to north.
+    river_width_m : float
+        Mean width of the water.
+    relief_m : float
+        Standard deviation of the hills.
+    """
+
+    forest: float = 0.40
+    conifer: float = 0.65
+    grass: float = 0.24
+    field_m: float = 210.0
+    village_m: float = 3400.0
+    pond_m: float = 2700.0
+    quarry_m: float = 4600.0
+    river_m: float = 7000.0
+    river_width_m: float = 46.0
+    relief_m: float = 55.0
+
+    def __post_init__(self) -> None:
+        for name in ("forest", "conifer", "grass"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ValueError(f"{name} {getattr(self, name)}: expected a share from 0 to 1")
+        for field in dataclasses.fields(self):
+            if field.name.endswith("_m") and getattr(self, field.name) <= 0.0:
+                raise ValueError(f"{field.name} {getattr(self, field.name)}: expected metres > 0")
+
+
+@dataclasses.dataclass(frozen=True)
+class Site:
+    """A roundish feature: a pond, a village or a quarry.
+
+    Parameters
+    ----------
+    x_m, y_m : float
+        Centre.
+    radius_m : float
+        Mean radius.
+    angle : float
+        Orientation in radians.
+    key : int
+        Names the site; the seed of what is drawn there.
+    """
+
+    x_m: float
+    y_m: float
+    radius_m: float
+    angle: float
+    key: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Terrain:
+    """Relief, water courses and sites of one world.
+
+    Parameters
+    ----------
+    seed : int
+        Of the world.
+    layout : Layout
+        Its parameters.
+    """
+
+    seed: int
+    layout: Layout
+
+    @property
+    def hills(self) -> Texture:
+        """Relief of hundreds of metres to kilometres."""
+        return texture(
+            self.seed * 31 + 1, pixel_m=60.0, slope=3.8, largest_m=9000, smallest_m=300, size=512
+        )
+
+    @property
+    def coarse(self) -> Texture:
+        """Patches of 80 to 1500 m: stands, soils, vigour."""
+        return texture(
+            self.seed * 31 + 2, pixel_m=20.0, slope=2.6, largest_m=1500, smallest_m=80, size=1024
+        )
+
+    @property
+    def fine(self) -> Texture:
+        """Texture of 20 to 160 m: crowns, gaps, wet spots."""
+        return texture(
+            self.seed * 31 + 3, pixel_m=10.0, slope=1.6, largest_m=160, smallest_m=20, size=1024
+        )
+
+    def river(self, x_m: NDArray[Any], y_m: NDArray[Any]) -> tuple[FloatArray, FloatArray]:
+        """Measure the way to the nearest river.
+
+        Parameters
+        ----------
+        x_m, y_m : ndarray
+            Ground coordinates in metres.
+
+        Returns
+        -------
+        distance_m : ndarray of float32
+            To the river's centre line.
+        width_m : ndarray of float32
+            Of the water there.
+        """
+        spacing = self.layout.river_m
+        best = np.full(np.shape(x_m), np.inf)
+        lowest, highest = np.min(y_m) / spacing, np.max(y_m) / spacing
+        for k in range(int(np.floor(lowest - 0.75)), int(np.floor(highest + 0.5)) + 1):
+            phase = uniform(self.seed, k, 11, np.arange(6)) * 2 * np.pi
+            course = spacing * (k + 0.25 + 0.3 * uniform(self.seed, k, 12))
+            slope = np.zeros(np.shape(x_m))
+            line = np.full(np.shape(x_m), float(course))
+            for p, (height, wave) in enumerate(((380, 4300), (150, 1450), (60, 610), (16, 240))):
+                turn = 2 * np.pi * x_m / wave + phase[p]
+                line = line + height * np.sin(turn)
+                slope = slope + height * 2 * np.pi / wave * np.cos(turn)
+            best = np.minimum(best, np.abs(y_m - line) / np.sqrt(1.0 + slope**2))
+        width = self.layout.river_width_m * (1.0 + 0.25 * self.coarse.sample(x_m, y_m))
+        return best.astype(np.float32), np.clip(width, 12.0, None).astype(np.float32)
+
+    def height(
+        self, x_m: NDArray[Any], y_m: NDArray[Any], river_m: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
+        """Return elevation and height above the nearest river.
+
+        Parameters
+        ----------
+        x_m, y_m : ndarray
+            Ground coordinates in metres.
+        river_m : ndarray of float32
+            Distance to the nearest river.
+
+        Returns
+        -------
+        elevation_m : ndarray of float32
+            Above the sea.
+        above_m : ndarray of float32
+            Above the river: small in the flood plain.
+        """
+        relief = self.layout.relief_m
+        valley = 1.0 - np.exp(-((river_m / 900.0) ** 2))
+        hills = relief * (1.3 + self.hills.sample(x_m, y_m))
+        micro = 0.5 * self.coarse.sample(x_m, y_m, shift=(511.0, 77.0))
+        above = np.maximum(valley * np.maximum(hills, 4.0) + micro + 0.9, 0.0)
+        return (230.0 + above).astype(np.float32), above.astype(np.float32)
+
+    def sites(
+        self, kind: int, spacing_m: float, share: float, radius_m: tuple[float, float], box: Box
+    ) -> Iterator[Site]:
+        """Draw the sites of one kind that can touch a window.
+
+        Parameters
+        ----------
+        kind : int
+            Salt: another kind, other places.
+        spacing_m : float
+            Of their lattice.
+        share : float
+            Share of lattice cells that hold a site.
+        radius_m : tuple of float
+            Least and greatest radius.
+        box : tuple of float
+            West, south, east, north of the window in metres.
+
+        Yields
+        ------
+        site : Site
+            In the order of the lattice.
+        """
+        west, south, east, north = box
+        for j in range(int(np.floor(south / spacing_m)) - 1, int(np.floor(north / spacing_m)) + 2):
+            for i in range(
+                int(np.floor(west / spacing_m)) - 1, int(np.floor(east / spacing_m)) + 2
+            ):
+                draw = uniform(self.seed, kind, i, j, np.arange(5))
+                if draw[0] >= share:
+                    continue
+                low, high = radius_m
+                x_m = float((i + 0.15 + 0.7 * draw[1]) * spacing_m)
+                y_m = float((j + 0.15 + 0.7 * draw[2]) * spacing_m)
+                reach = 2.5 * high
+                if not (west - reach < x_m < east + reach and south - reach < y_m < north + reach):
+                    continue
+                yield Site(
+                    x_m=x_m,
+                    y_m=y_m,
+                    radius_m=float(low + (high - low) * draw[3]),
+                    angle=float(draw[4] * np.pi),
+                    key=_key(self.seed, kind, i, j),
+                )
+
+    def villages(self, box: Box) -> list[Site]:
+        """Return the settlements around a window.
+
+        Parameters
+        ----------
+        box : tuple of float
+            West, south, east, north in metres.
+
+        Returns
+        -------
+        sites : list of Site
+            Settlements.
+        """
+        return list(self.sites(21, self.layout.village_m, 0.85, (190.0, 430.0), box))
+
+    def ponds(self, box: Box) -> list[Site]:
+        """Return the ponds and lakes around a window.
+
+        Parameters
+        ----------
+        box : tuple of float
+            West, south, east, north in metres.
+
+        Returns
+        -------
+        sites : list of Site
+            Ponds and lakes.
+        """
+        return list(self.sites(22, self.layout.pond_m, 0.6, (110.0, 320.0), box))
+
+    def quarries(self, box: Box) -> list[Site]:
+        """Return the quarries around a window.
+
+        Parameters
+        ----------
+        box : tuple of float
+            West, south, east, north in metres.
+
+        Returns
+        -------
+        sites : list of Site
+            Quarries.
+        """
+        return list(self.sites(23, self.layout.quarry_m, 0.6, (90.0, 170.0), box))
+
+    def roads(self, x_m: NDArray[Any], y_m: NDArray[Any], box: Box) -> FloatArray:
+        """Return the share of each 10 m pixel that is road.
+
+        Parameters
+        ----------
+        x_m, y_m : ndarray
+            Ground coordinates in metres.
+        box : tuple of float
+            West, south, east, north in metres.
+
+        Returns
+        -------
+        share : ndarray of float32
+            0 to 1.
+        """
+        bend_x = x_m + 26.0 * self.coarse.sample(x_m, y_m, shift=(900.0, 40.0))
+        bend_y = y_m + 26.0 * self.coarse.sample(x_m, y_m, shift=(40.0, 900.0))
+        share = np.zeros(np.shape(x_m), np.float32)
+        spacing = self.layout.village_m
+        west, south, east, north = box
+        reach = 2.0 * spacing
+        around = (west - reach, south - reach, east + reach, north + reach)
+        sites = self.villages(around)
+        for a, first in enumerate(sites):
+            for second in sites[a + 1 :]:
+                length = np.hypot(second.x_m - first.x_m, second.y_m - first.y_m)
+                if length > 1.35 * spacing or not _near(first, second, box):
+                    continue
+                width = 13.0 if (first.key ^ second.key) % 3 == 0 else 7.0
+                distance = _segment_distance(bend_x, bend_y, first, second)
+                np.maximum(share, np.clip((width / 2 + 5.0 - distance) / 10.0, 0, 1), out=share)
+        return share
+
+
+Box = tuple[float, float, float, float]
+
+
+@lru_cache(maxsize=4096)
+def _key(*parts: int) -> int:
+    """Name a site by a number that fits an int32."""
+    return int(uniform(*parts) * 2**31)
+
+
+def _near(first: Site, second: Site, box: Box) -> bool:
+    """Tell whether the rectangle around two sites touches a window, with room for bends."""
+    west, south, east, north = box
+    reach = 150.0
+    return (
+        min(first.x_m, second.x_m) < east + reach
+        and max(first.x_m, second.x_m) > west - reach
+        and min(first.y_m, second.y_m) < north + reach
+        and max(first.y_m, second.y_m) > south - reach
+    )
+
+
+def _segment_distance(x_m: FloatArray, y_m: FloatArray, first: Site, second: Site) -> FloatArray:
+    """Return the distance to the straight line between two sites."""
+    along_x, along_y = second.x_m - first.x_m, second.y_m - first.y_m
+    share = ((x_m - first.x_m) * along_x + (y_m - first.y_m) * along_y) / (along_x**2 + along_y**2)
+    np.clip(share, 0.0, 1.0, out=share)
+    return np.hypot(x_m - first.x_m - share * along_x, y_m - first.y_m - share * along_y)
