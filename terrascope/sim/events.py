@@ -11,7 +11,8 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from terrascope.sim.land import Cover, Land
+from terrascope.sim.cover import Cover
+from terrascope.sim.land import Land
 from terrascope.sim.spectra import Surface
 from terrascope.sim.terrain import Site
 from terrascope.sim.textures import mix, uniform

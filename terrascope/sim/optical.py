@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from terrascope.sensors import S2_BANDS
 from terrascope.sim import phenology
-from terrascope.sim.land import Cover
+from terrascope.sim.cover import Cover
 from terrascope.sim.scenery import Scenery
 from terrascope.sim.sky import Clouds, block_mean, classify, make_clouds
 from terrascope.sim.spectra import CLOUD, HAZE, REFLECTANCE, SHADOW_LOSS, VARIATION, Surface
@@ -173,12 +173,13 @@ def _imaged(scenery: Scenery, swath: Swath | None) -> BoolArray:
     if swath is None:
         return np.ones(land.shape, bool)
     reach = land.x_m * swath.normal_x + land.y_m * swath.normal_y
-    return np.greater_equal(reach, swath.offset_m)
+    inside: BoolArray = np.greater_equal(reach, np.float64(swath.offset_m), dtype=np.bool_)
+    return inside
 
 
 def _whole(imaged: BoolArray, times: int) -> BoolArray:
     """Return the coarse pixels that lie inside the swath entirely."""
     rows, columns = imaged.shape
     blocks = imaged.reshape(rows // times, times, columns // times, times)
-    whole: BoolArray = blocks.all(axis=(1, 3))
+    whole: BoolArray = np.all(blocks, axis=(1, 3))
     return whole

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from terrascope.sim.land import Cover, Units
+from terrascope.sim.cover import Cover
+from terrascope.sim.land import Units
 from terrascope.sim.spectra import Surface
 from terrascope.sim.textures import uniform
 from terrascope.types import BoolArray, FloatArray
@@ -245,7 +246,7 @@ def _fields(units: Units, day: dt.date, since: float, shares: FloatArray) -> Non
     ):
         rows[:, surface] = np.where(ley, 0.0, share[is_field])
     shares[is_field] = rows
-    _sward(units, day, since, (crop_of(units, year) == Crop.LEY) & is_field, 0.9, shares)
+    _sward(units, day, (crop_of(units, year) == Crop.LEY) & is_field, 0.9, shares)
 
 
 def _standing(
@@ -280,7 +281,7 @@ def _days_of(year: int) -> float:
 def _meadows(units: Units, day: dt.date, since: float, shares: FloatArray) -> None:
     """Fill the rows of grass of all kinds."""
     for cover, lush in ((Cover.GRASS, 0.88), (Cover.GARDEN, 0.62), (Cover.WETLAND, 0.7)):
-        _sward(units, day, since, units.cover == cover, lush, shares)
+        _sward(units, day, units.cover == cover, lush, shares)
     garden = units.cover == Cover.GARDEN
     shares[garden] *= 0.8
     shares[garden, Surface.BROADLEAF] += np.float32(0.2 * _leaves(since, 0.0))
@@ -291,12 +292,11 @@ def _meadows(units: Units, day: dt.date, since: float, shares: FloatArray) -> No
     shares[reed, Surface.STRAW] += 0.15
 
 
-def _sward(
-    units: Units, day: dt.date, since: float, here: BoolArray, lush: float, shares: FloatArray
-) -> None:
+def _sward(units: Units, day: dt.date, here: BoolArray, lush: float, shares: FloatArray) -> None:
     """Fill rows of grass: season, summer drought of the year, and cuts."""
     if not here.any():
         return
+    since = float((day - dt.date(day.year, 1, 1)).days)
     late = 4.0 * _season(day.year)
     season = 0.62 + 0.38 * _rise(since, 100.0 + late, 14.0) * (1 - _rise(since, 300.0 + late, 14.0))
     drought = float(uniform(day.year, 113)) * np.exp(-(((since - 225.0) / 38.0) ** 2))

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 from scipy import ndimage
 
-from terrascope.sim.land import Cover
+from terrascope.sim.cover import Cover
 from terrascope.sim.scenery import Scenery
 from terrascope.sim.spectra import MOISTURE_GAIN_DB, RADAR_DB, Surface
 from terrascope.sim.textures import mix, uniform

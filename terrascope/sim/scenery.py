@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from terrascope.sim import phenology
+from terrascope.sim.cover import Cover
 from terrascope.sim.events import KIND_OF, Event
-from terrascope.sim.land import Cover, Land
+from terrascope.sim.land import Land
 from terrascope.sim.spectra import Surface
 from terrascope.types import BoolArray, ChangeKind, FloatArray
 
