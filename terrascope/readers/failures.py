@@ -1,0 +1,138 @@
+"""Turn what GDAL says into a `ReadError` that names the scene and keeps secrets."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import TypeVar
+
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
+
+from terrascope.errors import ReadError
+
+__all__ = ["public_url", "read_error", "retrying", "scrub"]
+
+_T = TypeVar("_T")
+
+_URL_QUERY = re.compile(r"((?:https?|s3|gs|az|abfs|file|/vsi\w+)[^\s'\"?]*)\?[^\s'\")\],]*", re.I)
+_QUERY_PAIR = re.compile(
+    r"\b(sig|signature|token|x-amz-[\w-]+|se|sp|sv|sr|skoid|key|access_?key\w*|password)"
+    r"=[^\s&'\")\],]+",
+    re.I,
+)
+_USER_INFO = re.compile(r"(?<=://)[^/\s@]+@")
+_TRANSIENT = re.compile(
+    r"timed? ?out|timeout|too slow|HTTP (?:response code|error)[^\d]{0,6}(?:408|425|429|5\d\d)"
+    r"|response_code=(?:0|408|425|429|5\d\d)\b|response code on [^ ]+: ?(?:0|408|429|5\d\d)\b"
+    r"|could ?n.?t (?:resolve|connect)|connection (?:reset|refused|aborted)|failed to connect"
+    r"|empty reply|transfer closed|recv failure|curl error|temporarily unavailable"
+    r"|partial file|range (?:downloading|request)",
+    re.I,
+)
+_REFUSED = re.compile(r"(?:response code|response_code|error)[^\d]{0,6}(?:401|403)\b", re.I)
+
+
+def public_url(href: str) -> str:
+    """Return an address without what may be secret.
+
+    Parameters
+    ----------
+    href : str
+        A path or URL, signed or not.
+
+    Returns
+    -------
+    url : str
+        Without query string, fragment and user name.
+    """
+    return _USER_INFO.sub("", href.partition("?")[0].partition("#")[0])
+
+
+def scrub(text: str) -> str:
+    """Remove query strings, signatures and user names from a message.
+
+    Parameters
+    ----------
+    text : str
+        Any message; GDAL's hold complete URLs.
+
+    Returns
+    -------
+    text : str
+        Safe to log and to publish.
+    """
+    return _USER_INFO.sub("", _QUERY_PAIR.sub(r"\1=***", _URL_QUERY.sub(r"\1", text)))
+
+
+def read_error(
+    cause: BaseException, *, item: str, band: str, href: str, signed: bool = False
+) -> ReadError:
+    """Describe a failure of GDAL.
+
+    Parameters
+    ----------
+    cause : BaseException
+        What was raised; the whole chain of causes is read.
+    item : str
+        Id of the scene.
+    band : str
+        Canonical band.
+    href : str
+        Unsigned address of the raster.
+    signed : bool
+        True where links are signed: a 403 then may be a signature that ran out.
+
+    Returns
+    -------
+    error : ReadError
+        With scrubbed message; `transient` where a retry can help.
+    """
+    chain: list[str] = []
+    link: BaseException | None = cause
+    while link is not None and len(chain) < 4:
+        text = " ".join(scrub(str(link)).split())
+        if text and text not in chain:
+            chain.append(text)
+        link = link.__cause__ or link.__context__
+    message = "; ".join(chain) or type(cause).__name__
+    transient = bool(_TRANSIENT.search(message)) or (signed and bool(_REFUSED.search(message)))
+    return ReadError(
+        f"cannot be read: {message}",
+        item=item,
+        band=band,
+        url=public_url(href),
+        transient=transient,
+    )
+
+
+def retrying(call: Callable[[], _T], *, attempts: int, wait_s: float) -> _T:
+    """Call again while the failure is transient.
+
+    Parameters
+    ----------
+    call : callable
+        Without arguments; raises `ReadError`.
+    attempts : int
+        In all, at least 1.
+    wait_s : float
+        Before the second attempt; doubles, at most 10 s.
+
+    Returns
+    -------
+    result : object
+        Whatever `call` returns.
+
+    Raises
+    ------
+    ReadError
+        The last one.
+    """
+    if attempts <= 1:
+        return call()
+    policy = Retrying(
+        stop=stop_after_attempt(attempts),
+        wait=wait_exponential_jitter(initial=wait_s, max=10.0, jitter=wait_s),
+        retry=retry_if_exception(lambda error: isinstance(error, ReadError) and error.transient),
+        reraise=True,
+    )
+    return policy(call)

@@ -1,0 +1,81 @@
+"""What every reader promises, and the number that stands for "nothing here"."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+
+from terrascope.types import AssetRef, SceneRef
+
+__all__ = ["RESAMPLING", "Reader", "fill_value"]
+
+RESAMPLING = ("nearest", "bilinear")
+"""The resampling methods of every reader."""
+
+
+@runtime_checkable
+class Reader(Protocol):
+    """Brings the stored numbers of a scene onto a grid.
+
+    A pixel's number depends on the scene and on the pixel, never on the window
+    it was asked for in. Implementations are picklable and may be used by
+    several threads at once.
+    """
+
+    def read(
+        self, scene: SceneRef, bands: Sequence[str], geobox: GeoBox, *, resampling: str
+    ) -> NDArray[Any]:
+        """Read bands of one scene.
+
+        Parameters
+        ----------
+        scene : SceneRef
+            The scene.
+        bands : sequence of str
+            Canonical names, one plane each.
+        geobox : odc.geo.geobox.GeoBox
+            The wanted grid; may reach beyond the scene.
+        resampling : {"nearest", "bilinear"}
+            Used only where the grids differ; classes are read with ``"nearest"``.
+
+        Returns
+        -------
+        numbers : ndarray, shape (band, y, x)
+            As stored, in the file's dtype (the common one of several); `fill_value` where the
+            scene has no data.
+
+        Raises
+        ------
+        ReadError
+            If any band cannot be read entirely, or contradicts the item.
+        """
+        ...
+
+
+def fill_value(asset: AssetRef, dtype: np.dtype[Any]) -> float:
+    """Return the number that readers write where a scene has no data.
+
+    Parameters
+    ----------
+    asset : AssetRef
+        The raster.
+    dtype : numpy.dtype
+        Of its stored numbers.
+
+    Returns
+    -------
+    fill : float
+        The declared nodata; undeclared: NaN for floating point, 0 for integers.
+    """
+    if asset.nodata is not None:
+        representable = dtype.kind == "f" or (
+            not np.isnan(asset.nodata)
+            and np.iinfo(dtype).min <= asset.nodata <= np.iinfo(dtype).max
+        )
+        if representable:
+            return asset.nodata
+    return float("nan") if dtype.kind == "f" else 0.0
