@@ -121,12 +121,16 @@ def build_summary(land: Landscape | None = None) -> summary.RunSummary:
         int(((land.status > 0) & (land.status != Status.OUTSIDE)).sum()) * 100.0 if land else 0.0
     )
     share = observed / inside
-    totals = [
-        summary.Total(
-            Status.PROVISIONAL, code, float((land.kind == code).sum()) * 100 + 700, share
-        )
-        for code in sorted({code for code, _ in land.events})
-    ] if land else []
+    totals = (
+        [
+            summary.Total(
+                Status.PROVISIONAL, code, float((land.kind == code).sum()) * 100 + 700, share
+            )
+            for code in sorted({code for code, _ in land.events})
+        ]
+        if land
+        else []
+    )
     months = ["2019-08", "2019-09", "2020-08", "2020-09"]
     scenes = [
         summary.SceneCount(
@@ -156,8 +160,12 @@ def build_summary(land: Landscape | None = None) -> summary.RunSummary:
             "screen": {"threshold": 0.5},
         },
         area=summary.Area(
-            "Highlands", inside, (15.1, 49.5, 15.3, 49.6), ("33N-0031-0357", "33N-0032-0357"),
-            ("33N",), 10,
+            "Highlands",
+            inside,
+            (15.1, 49.5, 15.3, 49.6),
+            ("33N-0031-0357", "33N-0032-0357"),
+            ("33N",),
+            10,
         ),
         catalog=summary.CatalogUse("local", "https://u:pw@stac.example.org/v1?sig=QUJD"),
         target=summary.DateRange(dt.date(2020, 8, 1), dt.date(2020, 9, 30)),
@@ -171,14 +179,15 @@ def build_summary(land: Landscape | None = None) -> summary.RunSummary:
         completeness=summary.Completeness(118, 120),
         observed_m2=observed,
         totals=tuple(totals),
-        events=summary.EventTotals(
-            len(rows), sum(row.area_m2 for row in rows), 0.5, tuple(rows)
-        ),
+        events=summary.EventTotals(len(rows), sum(row.area_m2 for row in rows), 0.5, tuple(rows)),
         quality=summary.DataQuality(
             quarantined=(
-                Quarantine("S2A_33UVQ_20200817_0_L2A", "nir",
-                           "not a TIFF: https://u:pw@host/a/B08.tif?sig=QUJD answered 404",
-                           "https://host/a/B08.tif?sig=QUJD"),
+                Quarantine(
+                    "S2A_33UVQ_20200817_0_L2A",
+                    "nir",
+                    "not a TIFF: https://u:pw@host/a/B08.tif?sig=QUJD answered 404",
+                    "https://host/a/B08.tif?sig=QUJD",
+                ),
             ),
             radiometry=("Offset -0.1 taken from the product metadata for 9 of 18 scenes.",),
             catalog=("2 scenes were published twice; the newest processing was kept.",),
@@ -187,7 +196,9 @@ def build_summary(land: Landscape | None = None) -> summary.RunSummary:
         regions=(
             summary.RegionTotal("North bank", inside * 0.6, 0.93, observed * 0.01, 4),
             summary.RegionTotal("South bank", inside * 0.4, 0.0, 0.0, 0),
-        ) if land else (),
+        )
+        if land
+        else (),
     )
 
 
@@ -197,8 +208,12 @@ def build_figures(land: Landscape, run: summary.RunSummary) -> figures.ReportFig
         for column in range(0, land.status.shape[1], 256):
             part = np.s_[row : row + 256, column : column + 256]
             overview.add(
-                row, column, land.status[part], land.kind[part],
-                probability=land.probability[part], observations=land.observations[part],
+                row,
+                column,
+                land.status[part],
+                land.kind[part],
+                probability=land.probability[part],
+                observations=land.observations[part],
             )
     maps = overview.maps()
     numbers = {row.id: str(n) for n, row in enumerate(run.events.largest, start=1)}
