@@ -21,7 +21,7 @@ from terrascope.products.pictures import (
     render_observations,
     render_probability,
 )
-from terrascope.types import BoolArray, ChangeKind, FloatArray
+from terrascope.types import BoolArray, ChangeKind, FloatArray, Status
 
 __all__ = [
     "EventFigure",
@@ -186,7 +186,10 @@ def draw_overview(
     bar = scale_bar(cell_m, maps.status.shape[1])
     cell = f"{cell_m / 1000:.1f} km" if cell_m >= 1000 else f"{cell_m:.0f} m"
     shown = set(np.unique(maps.kind).tolist()) - {ChangeKind.NONE}
-    names = ", ".join(KIND_NAMES[k].lower() for k in KIND_NAMES if k in shown) or "no change"
+    names = ", ".join(KIND_NAMES[k].lower() for k in KIND_NAMES if k in shown)
+    if not names:
+        seen = (maps.status == Status.NO_CHANGE).any()
+        names = "no change" if seen else "no observed ground"
 
     def figure(title: str, rgba: NDArray[np.uint8], alt: str, caption: str) -> MapFigure:
         return MapFigure(

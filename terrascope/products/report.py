@@ -229,7 +229,7 @@ def _masks(summary: RunSummary) -> tuple[tuple[str, float], ...]:
         "spectral": "the spectral cloud test",
         "none": "no cloud mask",
     }
-    masks = summary.quality.masks
+    masks = summary.quality.masks if summary.observed_m2 > 0 else {}
     return tuple((names.get(key, key), masks[key]) for key in sorted(masks) if masks[key] > 0)
 
 

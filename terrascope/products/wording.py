@@ -153,7 +153,8 @@ def cautions(summary: RunSummary) -> tuple[str, ...]:
     if done.committed < done.planned:
         found.append(
             f"{plural(done.planned - done.committed, 'work item')} of {done.planned} could not be "
-            f"completed (completeness {format_share(done.share)}); their ground is not observed."
+            f"completed (completeness {format_share(done.share)}); what they cover is missing "
+            "or rests on fewer scenes."
         )
     if 0 < summary.observed_share < 0.5:
         found.append(

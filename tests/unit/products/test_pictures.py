@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from terrascope.products.figures import event_window, scale_bar
+from terrascope.products.figures import draw_event, draw_overview, event_window, scale_bar
 from terrascope.products.overview import Overview
 from terrascope.products.palette import KIND_COLOURS, STATUS_COLOURS, probability_colours
 from terrascope.products.pictures import (
@@ -29,7 +29,7 @@ HATCH = {(206, 210, 214, 255), (160, 166, 173, 255)}
 
 
 def colours(rgba: np.ndarray, where: np.ndarray) -> set[tuple[int, ...]]:
-    return {tuple(int(v) for v in pixel) for pixel in rgba[where]}
+    return {tuple(int(v) for v in pixel) for pixel in rgba[where].reshape(-1, 4)}
 
 
 def test_missing_is_hatched_and_dark_is_data() -> None:
@@ -211,3 +211,40 @@ def test_event_window_holds_the_event(top: int, left: int, high: int, wide: int)
     assert bottom <= rows.stop <= 100
     assert 0 <= columns.start <= left
     assert right <= columns.stop <= 200
+
+
+def test_large_event_is_reduced_with_its_missing_pixels() -> None:
+    rng = np.random.default_rng(5)
+    before = rng.uniform(0.02, 0.2, (3, 500, 630)).astype(np.float32)
+    after = before.copy()
+    after[:, 100:150, :200] = np.nan
+    status = np.full((500, 630), Status.NO_CHANGE, np.uint8)
+    kind = np.zeros_like(status)
+    mask = np.zeros(status.shape, bool)
+    mask[200:400, 300:500] = True
+    status[mask], kind[mask] = Status.PROVISIONAL, ChangeKind.VEGETATION_LOSS
+    status[100:150, :200] = Status.NOT_OBSERVED
+    figure = draw_event(
+        "e", before=before, after=after, status=status, kind=kind, mask=mask, gsd_m=10.0,
+        labels=("2019", "2020"), max_px=320,
+    )  # fmt: skip
+    assert (figure.after.width, figure.after.height) == (315, 250)
+    pixels = np.asarray(Image.open(io.BytesIO(figure.after.png)).convert("RGBA"))
+    assert colours(pixels, np.s_[50:75, :100]) == HATCH
+    assert colours(pixels, np.s_[:50, :]).isdisjoint(HATCH)
+    change = np.asarray(Image.open(io.BytesIO(figure.change.png)).convert("RGBA"))
+    loss = (*KIND_COLOURS[ChangeKind.VEGETATION_LOSS], 255)
+    assert colours(change, np.s_[100:200, 150:250]) == {loss}
+    assert set(figure.outline) <= set("Mhv 0123456789")
+    assert figure.outline == "M150 100h100M150 200h100M150 100v100M250 100v100"
+    number, unit = figure.bar.label.split()
+    assert figure.bar.length_px * 20 == float(number) * (1000 if unit == "km" else 1)
+
+
+def test_overview_says_only_what_it_shows() -> None:
+    overview = Overview((40, 60))
+    blind = np.zeros((40, 60), np.uint8)
+    overview.add(0, 0, blind, blind, observations=blind)
+    (only,) = draw_overview(overview.maps(), gsd_m=(10.0, 20.0))
+    assert "no change" not in only.picture.alt
+    assert only.aspect == 0.5

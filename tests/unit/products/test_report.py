@@ -154,6 +154,7 @@ def test_no_observation_is_said_plainly(run_summary) -> None:
     assert "Largest events" not in page.text
     assert "No change of" not in page.text
     assert "Change, all patches unknown" in page.text
+    assert "of the observed ground" not in page.text
     empty = dataclasses.replace(run, scenes=(), completeness=values.Completeness(0, 0))
     page = Page(render_report(empty, ReportFigures()))
     assert "The catalog has no usable scene from 2020-08-01 to 2020-09-30" in page.text
