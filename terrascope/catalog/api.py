@@ -86,6 +86,10 @@ class ApiSource:
             self._client = Client.open(url, stac_io=self._io)
         self.is_api = any(link.rel == "search" for link in self._client.links)
 
+    def close(self) -> None:
+        """Close the connections."""
+        self._io.session.close()
+
     def declares(self, conformance: str) -> bool:
         """Tell whether the landing page declares a conformance class.
 

@@ -8,6 +8,7 @@ search that answers nothing is repeated with less.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime as dt
 import itertools
@@ -148,12 +149,16 @@ def search(
     chosen = _Filter(
         aoi, start, end, max_cloud, None if orbits is None else frozenset(orbits), orbit_state
     )
-    items = _items(profile, url or profile.url, wanted, chosen, notes)
-    rows, skipped = _select(items, profile, wanted, chosen)
+    with contextlib.ExitStack() as opened:
+        source = url or profile.url
+        items = _items(profile, source, wanted, chosen=chosen, notes=notes, opened=opened)
+        rows, skipped = _select(items, profile, wanted, chosen)
     kept, dropped = keep_newest(rows)
-    if dropped:
-        notes.append(_listing("replaced by a newer processing or a duplicate", dropped))
+    # Regions of one search overlap: meeting the very same item twice is no news.
+    if replaced := [(old, new) for old, new in dropped if old != new]:
+        notes.append(_listing("replaced by a newer processing", replaced))
     notes += _summaries(skipped, kept)
+    notes = list(dict.fromkeys(notes))
     for note in notes:
         _log.info("%s: %s", profile.name, note)
     return SearchResult(ItemTable.from_rows(kept), tuple(notes), tuple(skipped))
@@ -191,13 +196,16 @@ def _items(
     profile: Profile,
     source: str,
     wanted: dict[str, CollectionProfile],
+    *,
     chosen: _Filter,
     notes: list[str],
+    opened: contextlib.ExitStack,
 ) -> Iterator[dict[str, Any]]:
     """Open the source, whatever it is."""
     if is_static(source):
         return iter_static_items(source)
     api = ApiSource(source, profile.server)
+    opened.callback(api.close)
     if not api.is_api:
         return walk_tree(source, api.read_json)
     present = []
@@ -337,7 +345,7 @@ def _summaries(skipped: Sequence[Quarantine], kept: Sequence[ItemRow]) -> list[s
 
 
 def _listing(what: str, pairs: Sequence[tuple[str, str]]) -> str:
-    names = [old if old == new else f"{old} (by {new})" for old, new in sorted(pairs)]
+    names = [f"{old} (by {new})" for old, new in sorted(pairs)]
     return f"{len(pairs)} scene(s) {what}: {_some(names)}"
 
 

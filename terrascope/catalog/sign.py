@@ -141,13 +141,9 @@ class PlanetaryComputerSigner:
     def _start(self) -> None:
         self._tokens: dict[tuple[str, str], tuple[str, dt.datetime]] = {}
         self._lock = threading.Lock()
-        self._session = requests.Session()
-        adapter = HTTPAdapter(max_retries=retry_policy(self._server))
-        self._session.mount("http://", adapter)
-        self._session.mount("https://", adapter)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Travel without lock, connection and tokens."""
+        """Travel without lock and tokens."""
         return {"_endpoint": self._endpoint, "_server": self._server}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -192,7 +188,11 @@ class PlanetaryComputerSigner:
         key = os.environ.get("PC_SDK_SUBSCRIPTION_KEY")
         headers = {"Ocp-Apim-Subscription-Key": key} if key else {}
         try:
-            answer = self._session.get(url, headers=headers, timeout=_TIMEOUT_S)
+            with requests.Session() as session:
+                adapter = HTTPAdapter(max_retries=retry_policy(self._server))
+                session.mount("http://", adapter)
+                session.mount("https://", adapter)
+                answer = session.get(url, headers=headers, timeout=_TIMEOUT_S)
         except requests.RequestException as error:
             message = f"the token service does not answer: {type(error).__name__}"
             raise CatalogError(message, url=url, transient=True) from error
