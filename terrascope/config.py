@@ -75,7 +75,7 @@ class _Cube(_Table):
     backend: Literal["stackstac", "odc-stac"] = "stackstac"
     mask: Literal["auto", "scl", "spectral", "none"] = "auto"
     mask_dilation_m: Annotated[int, Field(ge=0, le=1000)] = 60
-    resampling: Literal["nearest", "bilinear", "cubic", "average"] = "bilinear"
+    resampling: Literal["nearest", "bilinear"] = "bilinear"
     bands: list[str] | None = None
     max_cloud_percent: Annotated[float, Field(ge=0, le=100)] = 90.0
 

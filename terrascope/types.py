@@ -201,9 +201,12 @@ class Quarantine:
         In words, without secrets.
     url : str
         Without query string; empty where unknown.
+    transient : bool
+        True where the cause may pass (a time-out, a 503): a later run tries again.
     """
 
     item: str
     band: str
     cause: str
     url: str = ""
+    transient: bool = False

@@ -13,6 +13,7 @@ from typing import Any
 import icechunk
 import xarray as xr
 import zarr
+from zarr.errors import GroupNotFoundError
 from numpy.typing import NDArray
 
 from terrascope.errors import StoreError
@@ -261,7 +262,11 @@ class Store:
         """
         with _as_store_error(self.url):
             session = self._reader()
-            if ledger_path(group) not in zarr.open_group(session.store, mode="r"):
+            try:
+                root = zarr.open_group(session.store, mode="r")
+            except GroupNotFoundError:  # nothing was ever committed
+                return {}
+            if ledger_path(group) not in root:
                 return {}
             return read_ledger(session, group)
 

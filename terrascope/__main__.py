@@ -1,0 +1,5 @@
+"""``python -m terrascope``."""
+
+from terrascope.cli import main
+
+main()

@@ -1,0 +1,168 @@
+"""The command line: arguments in, library calls and flows, exit codes out.
+
+Exit codes: 0 done; 1 failed; 2 the command, the monitor file or a profile is wrong and
+nothing was written; 3 finished below `minimum_completeness`; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from terrascope import __version__
+from terrascope.errors import ConfigError, IncompleteError, TerrascopeError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["app", "main"]
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_INCOMPLETE = 3
+EXIT_INTERRUPTED = 130
+
+app = typer.Typer(
+    name="terrascope",
+    help="Watch large areas of the Earth change, with Sentinel-1 and Sentinel-2.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+MonitorFile = Annotated[Path, typer.Argument(help="The monitor file (TOML).", metavar="FILE.toml")]
+DaskAddress = Annotated[
+    str | None,
+    typer.Option("--dask", help="Scheduler of a running Dask cluster, tcp://HOST:PORT.", metavar="URL"),
+]
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+) -> None:
+    if version:
+        typer.echo(f"terrascope {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def monitor(file: MonitorFile, dask: DaskAddress = None) -> None:
+    """Run a monitor file from search to report; run it again to go on after a stop."""
+    _quiet_environment()
+    from terrascope.config import load_monitor_file
+    from terrascope.progress import shown
+
+    load_monitor_file(file)
+    with shown():
+        from flows.monitor import monitor as flow
+
+        report = flow(str(file), dask=dask)
+    typer.echo(f"report: {report}")
+
+
+@app.command()
+def plan(file: MonitorFile) -> None:
+    """Say what a monitor file would read and write. Searches the catalog, reads no pixel."""
+    from terrascope.watch import MonitorRun
+
+    run = MonitorRun.open(file)
+    for line in run.explain():
+        typer.echo(line)
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option(help="Folder for the archive and the result.")] = Path(
+        "out/demo"
+    ),
+    dask: DaskAddress = None,
+    seed: Annotated[int, typer.Option(help="Of the simulated land.")] = 7,
+) -> None:
+    """Simulate two years of satellite scenes, monitor them, and score the result against the truth."""
+    _quiet_environment()
+    from terrascope.catalog.serve import serve_catalog
+    from terrascope.demo import score_demo, write_demo_archive
+    from terrascope.progress import report_progress, shown
+
+    with shown():
+        archive = write_demo_archive(
+            output / "archive",
+            seed=seed,
+            progress=lambda done, total: report_progress("simulate", done, total),
+        )
+        with serve_catalog(archive.directory) as server:
+            file = archive.write_monitor_file(url=server.url, output=output / "result")
+            from flows.monitor import monitor as flow
+
+            report = flow(str(file), dask=dask)
+    typer.echo(str(score_demo(output / "result", archive)))
+    typer.echo(f"report: {report}")
+
+
+@app.command("serve-catalog")
+def serve(
+    directory: Annotated[Path, typer.Argument(help="Folder of a static STAC catalog.")],
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port; 0 picks a free one.")] = 8086,
+) -> None:
+    """Serve a static STAC catalog as a STAC API until interrupted."""
+    from terrascope.catalog.serve import serve_catalog
+
+    with serve_catalog(directory, host=host, port=port) as server:
+        typer.echo(f"serving {directory} at {server.url} (Ctrl-C stops)")
+        _wait_for_interrupt()
+
+
+def main() -> None:
+    """Run the command line and turn errors into one clear line and an exit code."""
+    sys.exit(_exit_code(lambda: app(standalone_mode=False)))
+
+
+def _exit_code(run: Callable[[], object]) -> int:
+    import click
+
+    try:
+        result = run()
+    except (KeyboardInterrupt, click.exceptions.Abort):
+        _complain("interrupted; what was committed is kept, run the same command to go on")
+        return EXIT_INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        return EXIT_USAGE
+    except ConfigError as error:
+        _complain(str(error))
+        return EXIT_USAGE
+    except IncompleteError as error:
+        _complain(str(error))
+        return EXIT_INCOMPLETE
+    except TerrascopeError as error:
+        _complain(str(error))
+        return EXIT_FAILED
+    return result if isinstance(result, int) else 0
+
+
+def _complain(message: str) -> None:
+    typer.echo(f"terrascope: {message}", err=True)
+
+
+def _wait_for_interrupt() -> None:
+    import signal
+
+    signal.sigwait({signal.SIGINT, signal.SIGTERM})
+
+
+def _quiet_environment() -> None:
+    """Keep Prefect from calling home, unless the user has said otherwise."""
+    for name, value in {
+        "DO_NOT_TRACK": "1",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY": "false",
+        "PREFECT_TELEMETRY_ENABLE_RESOURCE_METRICS": "false",
+        "PREFECT_LOGGING_LEVEL": "WARNING",
+    }.items():
+        os.environ.setdefault(name, value)

@@ -1,0 +1,473 @@
+"""Writing a cube: batches of a plan become read units, read units become committed shards.
+
+A read unit is one tile, or a square of neighbouring tiles where memory allows, so that a
+block of a COG is decoded once. Workers read, mask, composite and write whole shards into
+their fork of one store session; the caller merges the forks and commits once per batch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+
+from terrascope.cube.block import Block, compute_block
+from terrascope.cube.executor import Executor
+from terrascope.cube.plan import BLOCK_TILES, Batch, CubePlan, WorkItem
+from terrascope.cube.spec import CubeSpec
+from terrascope.geo.projection import project_to_zone
+from terrascope.geo.tiles import TILE_M, Tile
+from terrascope.periods import Period
+from terrascope.readers import Reader, open_reader
+from terrascope.sensors import SENSORS
+from terrascope.store.layout import chunk_pixels, cube_path, tile_pixels
+from terrascope.store.ledger import Record, work_key
+from terrascope.store.schema import cube_schema
+from terrascope.store.writing import Fork, TileWriter
+from terrascope.types import Quarantine, SceneRef
+
+if TYPE_CHECKING:
+    from terrascope.catalog.items import ItemTable
+    from terrascope.store.repository import Store
+
+__all__ = [
+    "CUBE_VERSION",
+    "Committed",
+    "IngestCounts",
+    "ReaderSettings",
+    "committed",
+    "group_of",
+    "ingest_batch",
+    "keys_of",
+    "pending",
+]
+
+Committed: TypeAlias = Mapping[tuple[str, str, int], str]
+"""Key of each committed work item, by group, tile id and time index."""
+
+CUBE_VERSION = 1
+"""Raised by hand when the same scenes and settings would give other pixels."""
+
+_SPARSE = 0.5
+"""A tile of which scenes cover less than this share is read chunk by chunk."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ReaderSettings:
+    """How workers open scenes; small, so that it travels with every call.
+
+    Parameters
+    ----------
+    backend : str
+        ``"stackstac"`` or ``"odc-stac"``.
+    sign : callable, optional
+        Turns an unsigned address into a readable one; holds no secret itself.
+    """
+
+    backend: str = "stackstac"
+    sign: Callable[[str], str] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class IngestCounts:
+    """What became of a batch.
+
+    Parameters
+    ----------
+    planned, done, skipped : int
+        Work items: in the batch, committed now, committed by an earlier run.
+    """
+
+    planned: int
+    done: int
+    skipped: int
+
+
+@dataclasses.dataclass(frozen=True)
+class _Target:
+    """One work item of a read unit: its tile, its key and the scenes planned for it."""
+
+    tile: Tile
+    key: str
+    items: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Unit:
+    """What one call reads: tiles that form a square, one period, all scenes that touch them."""
+
+    targets: tuple[_Target, ...]
+    period: Period
+    scenes: tuple[SceneRef, ...]
+    bounds: tuple[tuple[float, float, float, float], ...]
+    """Of each scene's footprint, west, south, east, north in metres of the zone's CRS."""
+
+    @property
+    def corner(self) -> tuple[int, int]:
+        """Column of the western and row of the northern tiles."""
+        return min(t.tile.column for t in self.targets), max(t.tile.row for t in self.targets)
+
+
+def group_of(plan: CubePlan, batch: Batch) -> str:
+    """Name the store's group that a batch is written to.
+
+    Parameters
+    ----------
+    plan : CubePlan
+        The plan.
+    batch : Batch
+        One of its batches.
+
+    Returns
+    -------
+    path : str
+        For instance ``sentinel-2/33N/r10/P1M``.
+    """
+    spec = plan.spec
+    return cube_path(spec.sensor, batch.zone, spec.resolution_m, spec.cadence, batch.orbit)
+
+
+def keys_of(spec: CubeSpec, table: ItemTable, items: Iterable[WorkItem]) -> dict[WorkItem, str]:
+    """Return the key of each work item: equal keys, equal pixels.
+
+    Parameters
+    ----------
+    spec : CubeSpec
+        Settings of the cube.
+    table : ItemTable
+        Where the scenes' identities come from.
+    items : iterable of WorkItem
+        Work items of one plan.
+
+    Returns
+    -------
+    keys : dict of WorkItem to str
+        32 hexadecimal digits each.
+    """
+    settings = spec.settings()
+    identity = functools.cache(lambda row: work_key("scene", 1, table.scene(row).identity(spec.read_bands), ()))
+    return {
+        item: work_key("cube", CUBE_VERSION, settings, [identity(row) for row in item.scenes])
+        for item in items
+    }
+
+
+def committed(plan: CubePlan, store: Store) -> Committed:
+    """Return what the store's ledger holds of the groups a plan writes to.
+
+    Parameters
+    ----------
+    plan : CubePlan
+        The plan.
+    store : Store
+        The store.
+
+    Returns
+    -------
+    committed : mapping of (str, str, int) to str
+        Key of the work item by group, tile id and time index. Work that failed, or
+        that left out a scene for a passing cause, is not in it: it is tried again.
+    """
+    groups = {group_of(plan, batch) for batch in plan.batches()}
+    return {
+        (group, record.tile, record.period): record.key
+        for group in sorted(groups)
+        for record in store.records(group).values()
+        if record.done and not any(q.transient for q in record.quarantines)
+    }
+
+
+def pending(plan: CubePlan, table: ItemTable, done: Committed) -> list[int]:
+    """Return the batches that still have work to do.
+
+    Parameters
+    ----------
+    plan : CubePlan
+        The plan.
+    table : ItemTable
+        Its item table.
+    done : mapping
+        From `committed`.
+
+    Returns
+    -------
+    batches : list of int
+        Indices, in order.
+    """
+    return [
+        batch.index
+        for batch in plan.batches()
+        if _todo(group_of(plan, batch), keys_of(plan.spec, table, batch.items), done)
+    ]
+
+
+def _todo(group: str, keys: Mapping[WorkItem, str], done: Committed) -> list[WorkItem]:
+    return [
+        item
+        for item, key in keys.items()
+        if done.get((group, item.tile.id, item.period.index)) != key
+    ]
+
+
+def ingest_batch(
+    plan: CubePlan,
+    index: int,
+    table: ItemTable,
+    store: Store,
+    reader: ReaderSettings,
+    executor: Executor,
+    *,
+    memory: int,
+    done: Committed = MappingProxyType({}),
+) -> IngestCounts:
+    """Read one batch and commit it; work that is already committed is passed over.
+
+    Parameters
+    ----------
+    plan : CubePlan
+        The plan.
+    index : int
+        Which batch.
+    table : ItemTable
+        The plan's item table.
+    store : Store
+        Where to write; one commit is made, pixels and records together.
+    reader : ReaderSettings
+        How to open scenes.
+    executor : Executor
+        Where reading runs.
+    memory : int
+        Bytes that one worker may use.
+    done : mapping
+        From `committed`: what need not be read again.
+
+    Returns
+    -------
+    counts : IngestCounts
+        Work items done and skipped.
+
+    Raises
+    ------
+    StoreError
+        If nothing could be written or committed. What cannot be read is
+        quarantined in the records instead.
+    """
+    batch, spec = plan.batch(index), plan.spec
+    group = group_of(plan, batch)
+    keys = keys_of(spec, table, batch.items)
+    todo = _todo(group, keys, done)
+    if not todo:
+        return IngestCounts(len(batch.items), 0, len(batch.items))
+    store.ensure_group(
+        cube_schema(
+            spec.sensor,
+            batch.zone,
+            spec.resolution_m,
+            spec.cadence,
+            spec.bands,
+            values=spec.values,
+            orbit=batch.orbit,
+            attributes=spec.settings(),
+        )
+    )
+    budget = memory // (2 * executor.threads_per_worker)
+    units = list(_units(todo, keys, table, spec, budget))
+    with store.begin() as write:
+        fork = write.fork()
+        calls = ((unit, spec, reader, fork, group, budget) for unit in units)
+        written = list(executor.run(_write_unit, calls))
+        records = [record for _, unit_records in written for record in unit_records]
+        write.commit([fork for fork, _ in written], {group: records}, message=str(batch))
+    return IngestCounts(len(batch.items), len(todo), len(batch.items) - len(todo))
+
+
+def _units(
+    todo: Sequence[WorkItem],
+    keys: Mapping[WorkItem, str],
+    table: ItemTable,
+    spec: CubeSpec,
+    budget: int,
+) -> Iterator[_Unit]:
+    """Group work items into read units that fit the budget."""
+    scene = functools.cache(table.scene)
+    geometry = table.frame.geometry.to_numpy()
+    bounds = functools.cache(
+        lambda zone, row: tuple(float(v) for v in project_to_zone(geometry[row], zone).bounds)
+    )
+    side = _unit_side(spec, max(len(item.scenes) for item in todo), budget)
+    for members in _squares(todo, side):
+        rows = sorted({row for item in members for row in item.scenes})
+        yield _Unit(
+            tuple(
+                _Target(i.tile, keys[i], tuple(str(scene(r).id) for r in i.scenes)) for i in members
+            ),
+            members[0].period,
+            tuple(scene(row) for row in rows),
+            tuple(bounds(members[0].tile.zone, row) for row in rows),
+        )
+
+
+def _unit_side(spec: CubeSpec, n_scenes: int, budget: int) -> int:
+    """Tiles along the side of a read unit: 4, 2 or 1."""
+    tile_bytes = tile_pixels(spec.resolution_m) ** 2 * spec.bytes_per_pixel(n_scenes)
+    return next((side for side in (BLOCK_TILES, 2) if side * side * tile_bytes <= budget), 1)
+
+
+def _squares(todo: Sequence[WorkItem], side: int) -> Iterator[list[WorkItem]]:
+    """Collect work items by aligned square and period; an incomplete square falls into tiles."""
+    groups: dict[tuple[int, int, int], list[WorkItem]] = {}
+    for item in todo:
+        place = (item.period.index, item.tile.row // side, item.tile.column // side)
+        groups.setdefault(place, []).append(item)
+    for members in groups.values():
+        if len(members) == side * side:
+            yield members
+        else:
+            yield from ([item] for item in members)
+
+
+def _write_unit(
+    unit: _Unit, spec: CubeSpec, settings: ReaderSettings, fork: Fork, group: str, budget: int
+) -> tuple[Fork, list[Record]]:
+    """Read, composite and write one unit. Runs on a worker."""
+    reader = _reader(settings.backend, settings.sign)
+    writers = {t.tile: TileWriter(fork, group, t.tile, unit.period.index) for t in unit.targets}
+    names = ("dn" if spec.values == "dn" else SENSORS[spec.sensor].variable, "observed", "quality")
+    for writer in writers.values():
+        for name in names:
+            writer.declare(name)
+    tallies = {tile: _Tally() for tile in writers}
+    for y, x, geobox, scenes in _blocks(unit, spec, budget):
+        block = compute_block(scenes, spec, geobox, reader)
+        for tile, place, part in _split(unit, spec, (y, x), block):
+            for name, pixels in zip(names, part, strict=True):
+                writers[tile].put(name, *place, pixels)
+            tallies[tile].add(part[1], block.quarantined)
+        del block
+    for writer in writers.values():
+        writer.close()
+    size = tile_pixels(spec.resolution_m) ** 2
+    return fork, [
+        tallies[t.tile].record(t, unit.period, size, [s.id for s in unit.scenes])
+        for t in unit.targets
+    ]
+
+
+@functools.lru_cache(maxsize=8)
+def _reader(backend: str, sign: Callable[[str], str] | None) -> Reader:
+    """One reader per process, so that open files are kept between units."""
+    return open_reader(backend, sign=sign)
+
+
+class _Tally:
+    """What was seen of one tile over its blocks."""
+
+    def __init__(self) -> None:
+        self.observed = 0
+        self.quarantined: set[Quarantine] = set()
+
+    def add(self, observed: NDArray[np.uint16], quarantined: Iterable[Quarantine]) -> None:
+        self.observed += int(np.count_nonzero(observed))
+        self.quarantined.update(quarantined)
+
+    def record(self, target: _Target, period: Period, size: int, scenes: Sequence[str]) -> Record:
+        mine = tuple(sorted(q for q in self.quarantined if q.item in target.items))
+        failed = {q.item for q in mine}
+        state = "complete" if not mine else "partial"
+        if failed and failed >= set(target.items):
+            state = "failed"
+        return Record(
+            key=target.key,
+            tile=target.tile.id,
+            period=period.index,
+            state=state,
+            scenes=len(set(scenes) & set(target.items)) - len(failed),
+            items=len(target.items),
+            observed_share=self.observed / size,
+            quarantines=mine,
+        )
+
+
+def _blocks(
+    unit: _Unit, spec: CubeSpec, budget: int
+) -> Iterator[tuple[int, int, GeoBox, list[SceneRef]]]:
+    """Cut a unit into blocks on chunk borders: offset in the unit, grid, scenes that touch it."""
+    size, chunk = tile_pixels(spec.resolution_m), chunk_pixels(spec.resolution_m)
+    column, row = unit.corner
+    columns = len({t.tile.column for t in unit.targets})
+    rows = len({t.tile.row for t in unit.targets})
+    grid = Tile(unit.targets[0].tile.zone, column, row).geobox(spec.resolution_m)
+    height, width = rows * size, columns * size
+    step_y, step_x = height, width
+    if len(unit.targets) == 1:
+        step_y, step_x = _block_steps(unit, spec, budget, size, chunk)
+    west, north = column * TILE_M, (row + 1) * TILE_M
+    r = spec.resolution_m
+    for y in range(0, height, step_y):
+        for x in range(0, width, step_x):
+            box = (west + x * r, north - (y + step_y) * r, west + (x + step_x) * r, north - y * r)
+            scenes = [
+                scene
+                for scene, bounds in zip(unit.scenes, unit.bounds, strict=True)
+                if _touches(box, bounds, margin=2 * r)
+            ]
+            if scenes:
+                affine = grid.affine * grid.affine.translation(x, y)
+                yield y, x, GeoBox((step_y, step_x), affine, grid.crs), scenes
+
+
+def _block_steps(
+    unit: _Unit, spec: CubeSpec, budget: int, size: int, chunk: int
+) -> tuple[int, int]:
+    """Choose the blocks of a single tile: whole, in strips that fit the budget, or chunks."""
+    west, south, east, north = unit.targets[0].tile.bounds
+    covered = sum(
+        max(0.0, min(e, east) - max(w, west)) * max(0.0, min(n, north) - max(s, south))
+        for w, s, e, n in unit.bounds
+    )
+    if covered < _SPARSE * TILE_M**2:
+        return chunk, chunk
+    strip_bytes = size * chunk * spec.bytes_per_pixel(len(unit.scenes))
+    strips = max(1, min(size // chunk, budget // strip_bytes))
+    while (size // chunk) % strips:
+        strips -= 1
+    return strips * chunk, size
+
+
+def _touches(
+    box: tuple[float, ...], bounds: tuple[float, float, float, float], *, margin: float
+) -> bool:
+    return (
+        bounds[0] - margin < box[2]
+        and bounds[2] + margin > box[0]
+        and bounds[1] - margin < box[3]
+        and bounds[3] + margin > box[1]
+    )
+
+
+def _split(
+    unit: _Unit, spec: CubeSpec, offset: tuple[int, int], block: Block
+) -> Iterator[
+    tuple[Tile, tuple[int, int], tuple[NDArray[np.generic], NDArray[np.uint16], NDArray[np.uint8]]]
+]:
+    """Hand each tile its part of a block: tile, offset in the tile, (values, observed, quality)."""
+    if len(unit.targets) == 1:
+        yield unit.targets[0].tile, offset, (block.values, block.observed, block.quality)
+        return
+    size = tile_pixels(spec.resolution_m)
+    column, row = unit.corner
+    for target in unit.targets:
+        y, x = (row - target.tile.row) * size, (target.tile.column - column) * size
+        window = (slice(y, y + size), slice(x, x + size))
+        yield (
+            target.tile,
+            (0, 0),
+            (block.values[:, *window], block.observed[window], block.quality[window]),
+        )

@@ -1,0 +1,571 @@
+"""One run of a monitor, as the steps that a flow calls: search, cube, screen, publish.
+
+`MonitorRun` opens a monitor file without writing anything. Each step can be repeated: what
+an earlier attempt committed is found in the store's ledger and not done again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime as dt
+import os
+import time
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from terrascope import __version__
+from terrascope.config import MonitorSettings, load_monitor_file
+from terrascope.errors import ConfigError, IncompleteError
+from terrascope.progress import report_progress
+
+if TYPE_CHECKING:
+    from terrascope.catalog.items import ItemTable
+    from terrascope.catalog.provider import Profile
+    from terrascope.cube.executor import Executor
+    from terrascope.cube.ingest import Committed, ReaderSettings
+    from terrascope.cube.plan import CubePlan
+    from terrascope.cube.spec import CubeSpec
+    from terrascope.geo.aoi import Aoi
+    from terrascope.geo.tiles import Tile
+    from terrascope.monitor.screen import ScreenPlan
+    from terrascope.periods import Period
+    from terrascope.products.runlog import Attempt, StageRecord
+    from terrascope.store.repository import Store
+    from terrascope.types import Quarantine
+
+__all__ = ["Found", "MonitorRun", "open_executor"]
+
+_SENSORS = {"optical": "sentinel-2", "sar": "sentinel-1"}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Found:
+    """What the catalog answered, frozen for the run.
+
+    Parameters
+    ----------
+    table : ItemTable
+        All scenes of all sensors.
+    notes : tuple of str
+        What the catalog did, for the report.
+    skipped : tuple of Quarantine
+        Items that cannot be used.
+    """
+
+    table: ItemTable
+    notes: tuple[str, ...]
+    skipped: tuple[Quarantine, ...]
+
+
+class MonitorRun:
+    """One monitor file being run; make it with `MonitorRun.open`.
+
+    Parameters
+    ----------
+    settings : MonitorSettings
+        The monitor file, checked.
+    aoi : Aoi
+        The ground asked for.
+    regions : tuple of Aoi
+        Districts to report on.
+    tiles : tuple of Tile
+        That cover the AOI.
+    profile : Profile
+        Of the catalog.
+    """
+
+    def __init__(
+        self,
+        settings: MonitorSettings,
+        aoi: Aoi,
+        regions: tuple[Aoi, ...],
+        tiles: tuple[Tile, ...],
+        profile: Profile,
+    ) -> None:
+        self.settings = settings
+        self.aoi = aoi
+        self.regions = regions
+        self.tiles = tiles
+        self.profile = profile
+        self.stages: dict[str, StageRecord] = {}
+
+    @classmethod
+    def open(cls, file: str | Path) -> MonitorRun:
+        """Read and check everything a monitor file names. Nothing is searched or written.
+
+        Parameters
+        ----------
+        file : path-like
+            The monitor file.
+
+        Returns
+        -------
+        run : MonitorRun
+            Ready to search.
+
+        Raises
+        ------
+        ConfigError
+            If the file, its AOI or its catalog profile cannot be used.
+        PlanError
+            If the AOI lies where there are no UTM zones.
+        """
+        from terrascope.catalog.profile import load_profile
+        from terrascope.geo.aoi import Aoi, read_regions
+        from terrascope.geo.cover import tiles_covering
+
+        settings = load_monitor_file(file)
+        profile = load_profile(settings.profile)
+        if settings.bbox is not None:
+            aoi = Aoi.from_bbox(settings.bbox, name=settings.name)
+        else:
+            aoi = Aoi.from_file(settings.aoi or "")
+        regions = tuple(read_regions(settings.regions)) if settings.regions else ()
+        return cls(settings, aoi, regions, tuple(tiles_covering(aoi)), profile)
+
+    @property
+    def output(self) -> Path:
+        """The output folder."""
+        if "://" in self.settings.output:
+            raise ConfigError(
+                f"found {self.settings.output!r}; this version writes to a local folder",
+                file=self.settings.file,
+                key="output.path",
+            )
+        return Path(self.settings.output)
+
+    @cached_property
+    def store(self) -> Store:
+        """The repository of cube and results; made where it does not exist."""
+        from terrascope.store.repository import Store
+
+        self.output.mkdir(parents=True, exist_ok=True)
+        return Store.open(str(self.output / "cube"))
+
+    @cached_property
+    def reader(self) -> ReaderSettings:
+        """How workers open scenes."""
+        from terrascope.catalog.sign import open_signer
+        from terrascope.cube.ingest import ReaderSettings
+
+        return ReaderSettings(
+            self.settings.backend,
+            open_signer(
+                self.profile.signing.step, environment=self.profile.signing.environment
+            ),
+        )
+
+    @cached_property
+    def specs(self) -> dict[str, CubeSpec]:
+        """What is made of each sensor's scenes."""
+        from terrascope.cube.spec import CubeSpec
+        from terrascope.monitor.screen import OPTICAL_BANDS
+        from terrascope.sensors import S1_BANDS
+
+        s = self.settings
+        specs = {}
+        if s.optical is not None:
+            specs["sentinel-2"] = CubeSpec(
+                sensor="sentinel-2",
+                bands=s.bands or OPTICAL_BANDS,
+                resolution_m=s.resolution_m,
+                cadence=s.cadence,
+                composite=s.composite,
+                mask=s.mask,
+                mask_dilation_m=s.mask_dilation_m,
+                resampling=s.resampling,
+            )
+        if s.sar is not None:
+            specs["sentinel-1"] = CubeSpec(
+                sensor="sentinel-1",
+                bands=tuple(S1_BANDS),
+                resolution_m=s.resolution_m,
+                cadence=s.cadence,
+                composite="mean",
+                mask="none",
+                resampling=s.resampling,
+            )
+        return specs
+
+    @cached_property
+    def target(self) -> tuple[Period, ...]:
+        """Periods that are compared."""
+        return self.settings.target.periods(self.settings.cadence)
+
+    @cached_property
+    def baseline(self) -> tuple[Period, ...]:
+        """Periods they are compared with."""
+        return self.settings.baseline.periods(self.settings.cadence)
+
+    @cached_property
+    def found(self) -> Found:
+        """The catalog's answer; searched once per run."""
+        from terrascope.catalog.items import ItemTable
+        from terrascope.catalog.search import search
+
+        collections = [c for c in (self.settings.optical, self.settings.sar) if c is not None]
+        tables, notes, skipped = [], [], set()
+        for first, last in self._spans():
+            result = search(
+                self.profile,
+                aoi=self.aoi.geometry,
+                start=first,
+                end=last,
+                collections=collections,
+                url=self.settings.url,
+                max_cloud=self.settings.max_cloud_percent,
+            )
+            tables.append(result.table)
+            notes += result.notes
+            skipped |= set(result.skipped)
+        return Found(
+            ItemTable.concat(tables), tuple(dict.fromkeys(notes)), tuple(sorted(skipped))
+        )
+
+    @cached_property
+    def plans(self) -> dict[str, CubePlan]:
+        """The work of each sensor's cube; a sensor without scenes has none."""
+        from terrascope.cube.plan import plan_cube
+
+        periods = (*self.baseline, *self.target)
+        plans = {
+            sensor: plan_cube(self.found.table, spec, self.tiles, periods)
+            for sensor, spec in self.specs.items()
+        }
+        return {sensor: plan for sensor, plan in plans.items() if len(plan)}
+
+    @cached_property
+    def screen_plan(self) -> ScreenPlan:
+        """The work of the screen."""
+        from terrascope.monitor.screen import plan_screen
+
+        return plan_screen(
+            self.plans,
+            target=self.target,
+            baseline=self.baseline,
+            tiles=self.tiles,
+            aoi=self.aoi,
+            threshold=self.settings.threshold,
+            run_id=self.settings.run_id,
+            resolution_m=self.settings.resolution_m,
+        )
+
+    def explain(self) -> list[str]:
+        """Say what a run would read and write. Searches the catalog, reads no pixel.
+
+        Returns
+        -------
+        lines : list of str
+            For people.
+        """
+        from terrascope.cube.plan import explain
+
+        zones = sorted({tile.zone.id for tile in self.tiles})
+        lines = [
+            f"{self.settings.name}: {self.aoi.area_km2:,.1f} km2 in {len(self.tiles):,} tiles, "
+            f"zones {', '.join(zones)}",
+            f"target {_span_text(self.target)}, baseline {_span_text(self.baseline)}, "
+            f"cadence {self.settings.cadence}",
+            *(str(explain(plan)) for plan in self.plans.values()),
+            *(f"note: {note}" for note in self.found.notes),
+        ]
+        missing = sorted(set(self.specs) - set(self.plans))
+        lines += [f"note: no scene of {sensor} in these periods" for sensor in missing]
+        return lines
+
+    def search(self) -> None:
+        """Search the catalog, freeze its answer in ``items.parquet``, and plan."""
+        with self._stage("search") as count:
+            self.output.mkdir(parents=True, exist_ok=True)
+            self.found.table.write(self.output / "items.parquet")
+            count(planned=len(self.found.table), done=len(self.found.table))
+
+    @cached_property
+    def _committed(self) -> dict[str, Committed]:
+        from terrascope.cube.ingest import committed
+
+        return {sensor: committed(plan, self.store) for sensor, plan in self.plans.items()}
+
+    def pending_cube_batches(self) -> list[tuple[str, int]]:
+        """Return the batches of all cubes that are not wholly committed.
+
+        Returns
+        -------
+        batches : list of (str, int)
+            Sensor and index in its plan.
+        """
+        from terrascope.cube.ingest import pending
+
+        left = []
+        for sensor, plan in self.plans.items():
+            indices = pending(plan, self.found.table, self._committed[sensor])
+            left += [(sensor, index) for index in indices]
+            todo = sum(len(plan.batch(index).items) for index in indices)
+            with self._stage(f"cube {sensor}") as count:
+                count(planned=len(plan), skipped=len(plan) - todo)
+        return left
+
+    def build_cube(self, sensor: str, index: int, executor: Executor) -> None:
+        """Read and commit one batch.
+
+        Parameters
+        ----------
+        sensor : str
+            Which cube.
+        index : int
+            Batch of its plan.
+        executor : Executor
+            Where the work runs.
+        """
+        from terrascope.cube.ingest import ingest_batch
+
+        plan = self.plans[sensor]
+        with self._stage(f"cube {sensor}") as count:
+            counts = ingest_batch(
+                plan,
+                index,
+                self.found.table,
+                self.store,
+                self.reader,
+                executor,
+                memory=self.settings.memory,
+                done=self._committed[sensor],
+            )
+            count(done=counts.done, skipped=counts.skipped)
+        report_progress(f"cube {sensor}", index + 1, plan.n_batches)
+
+    def pending_screen_batches(self) -> list[int]:
+        """Return the batches of tiles that are not wholly screened.
+
+        Returns
+        -------
+        batches : list of int
+            Indices in the screen's plan.
+        """
+        from terrascope.monitor.screen import pending_screen
+
+        plan = self.screen_plan
+        left = pending_screen(plan, self.store, self._screen_keys)
+        todo = sum(len(plan.batches[index]) for index in left)
+        with self._stage("screen") as count:
+            count(planned=len(plan.tiles), skipped=len(plan.tiles) - todo)
+        return left
+
+    def screen(self, index: int, executor: Executor) -> None:
+        """Screen one batch of tiles and commit the maps.
+
+        Parameters
+        ----------
+        index : int
+            Batch of the screen's plan.
+        executor : Executor
+            Where the work runs.
+        """
+        from terrascope.monitor.screen import screen_batch
+
+        plan = self.screen_plan
+        with self._stage("screen") as count:
+            done = screen_batch(
+                plan,
+                index,
+                self.store,
+                executor,
+                keys=self._screen_keys,
+                memory=self.settings.memory,
+            )
+            count(done=done)
+        report_progress("screen", index + 1, len(plan.batches))
+
+    @cached_property
+    def _screen_keys(self) -> dict[Tile, str]:
+        """Keys of the screen; valid once the cubes are built."""
+        from terrascope.monitor.screen import screen_keys
+
+        return screen_keys(self.screen_plan, self.store)
+
+    def publish(self) -> str:
+        """Write maps, events, report and STAC items, and make them visible at once.
+
+        Returns
+        -------
+        report : str
+            Path of ``report.html``.
+
+        Raises
+        ------
+        IncompleteError
+            If fewer work items than `minimum_completeness` asks for could be
+            committed. What could be done is published nevertheless.
+        """
+        from terrascope.summarise import publish_run
+
+        with self._stage("products") as count:
+            summary = publish_run(self)
+            count(planned=1, done=1)
+        share, least = summary.completeness.share, self.settings.minimum_completeness
+        if share < least:
+            raise IncompleteError(
+                f"{self.settings.name}: {summary.completeness.committed} of "
+                f"{summary.completeness.planned} work items committed ({share:.1%}), expected at "
+                f"least {least:.1%}; run.json lists what was quarantined, run again to retry",
+                completeness=share,
+            )
+        return str(self.output / "report.html")
+
+    @contextlib.contextmanager
+    def logged(self) -> Iterator[None]:
+        """Keep ``run.json`` up to date while the block runs, whatever its end.
+
+        Yields
+        ------
+        None
+            The attempt is recorded as running.
+        """
+        from terrascope.products.runlog import Attempt
+
+        self.output.mkdir(parents=True, exist_ok=True)
+        attempt = Attempt(
+            started_at=dt.datetime.now(dt.UTC),
+            ended_at=None,
+            outcome="running",
+            version=__version__,
+        )
+        self._log(attempt)
+        outcome, message = "failed", ""
+        try:
+            with self.store.writing():
+                yield
+            outcome = "done"
+        except (KeyboardInterrupt, SystemExit):
+            outcome = "interrupted"
+            raise
+        except BaseException as error:
+            outcome = "incomplete" if isinstance(error, IncompleteError) else "failed"
+            message = str(error)
+            raise
+        finally:
+            stages = tuple(self.stages.values())
+            ended = dt.datetime.now(dt.UTC)
+            self._log(
+                dataclasses.replace(
+                    attempt, ended_at=ended, outcome=outcome, message=message, stages=stages
+                )
+            )
+
+    def _log(self, attempt: Attempt) -> None:
+        """Write `run.json` with this attempt in its present state."""
+        from terrascope.products.runlog import RunLog
+        from terrascope.summarise import completeness, quarantined
+
+        path = self.output / "run.json"
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
+        log = RunLog.from_json(text, monitor=self.settings.name).with_attempt(attempt)
+        if "plans" in self.__dict__:
+            log = dataclasses.replace(
+                log, completeness=completeness(self), quarantined=quarantined(self)
+            )
+        temporary = path.with_suffix(".json.part")
+        temporary.write_text(log.to_json(), encoding="utf-8")
+        temporary.replace(path)
+
+    @contextlib.contextmanager
+    def _stage(self, name: str) -> Iterator[_Count]:
+        """Time a stage and add up its counts."""
+        from terrascope.products.runlog import StageRecord
+
+        start = time.perf_counter()
+        count = _Count()
+        try:
+            yield count
+        finally:
+            before = self.stages.get(name, StageRecord(name, 0, 0, 0, 0, 0.0))
+            self.stages[name] = dataclasses.replace(
+                before,
+                planned=before.planned + count.planned,
+                done=before.done + count.done,
+                skipped=before.skipped + count.skipped,
+                seconds=round(before.seconds + time.perf_counter() - start, 3),
+            )
+
+    def _spans(self) -> list[tuple[dt.date, dt.date]]:
+        """Days to search: runs of neighbouring periods become one search."""
+        periods = sorted({*self.baseline, *self.target})
+        spans: list[tuple[dt.date, dt.date]] = []
+        for period in periods:
+            if spans and (period.start - spans[-1][1]).days <= 1:
+                spans[-1] = (spans[-1][0], period.end)
+            else:
+                spans.append((period.start, period.end))
+        return spans
+
+
+class _Count:
+    """Counts of one stage, added up while it runs."""
+
+    def __init__(self) -> None:
+        self.planned = self.done = self.skipped = 0
+
+    def __call__(self, *, planned: int = 0, done: int = 0, skipped: int = 0) -> None:
+        self.planned += planned
+        self.done += done
+        self.skipped += skipped
+
+
+def _span_text(periods: tuple[Period, ...]) -> str:
+    if len(periods) == 1:
+        return periods[0].id
+    return f"{periods[0].id} to {periods[-1].id} ({len(periods)} periods)"
+
+
+@contextlib.contextmanager
+def open_executor(address: str | None = None, *, memory: int) -> Iterator[Executor]:
+    """Connect to a Dask cluster, or start one on this machine.
+
+    Parameters
+    ----------
+    address : str, optional
+        Of a running scheduler, ``tcp://HOST:PORT``.
+    memory : int
+        Bytes per worker of a local cluster.
+
+    Yields
+    ------
+    executor : Executor
+        Closed at the end; a cluster found by address is left running.
+
+    Raises
+    ------
+    ConfigError
+        If no scheduler answers at `address`.
+    """
+    import distributed
+
+    from terrascope.cube.executor import DaskExecutor
+
+    with contextlib.ExitStack() as stack:
+        if address is not None:
+            try:
+                client = stack.enter_context(distributed.Client(address, timeout="20s"))
+            except (OSError, ValueError) as error:
+                raise ConfigError(
+                    f"no Dask scheduler answers at {address!r}; start one or leave --dask out",
+                    key="--dask",
+                ) from error
+        else:
+            cores = os.cpu_count() or 1
+            in_process = cores <= 4
+            workers = 1 if in_process else -(-cores // 4)
+            cluster = stack.enter_context(
+                distributed.LocalCluster(
+                    n_workers=workers,
+                    threads_per_worker=max(1, cores // workers),
+                    processes=not in_process,
+                    memory_limit=None if in_process else memory,
+                    dashboard_address=None,
+                )
+            )
+            client = stack.enter_context(distributed.Client(cluster))
+        yield DaskExecutor(client)
