@@ -31,7 +31,7 @@ class MemoryRaster:
         Stored numbers.
     transform : affine.Affine
         Pixel to map coordinates.
-    crs : odc.geo.crs.CRS
+    crs : odc.geo.crs.CRS or None
         Reference system of the map coordinates.
     nodata : float or None
         Declared in the raster itself.
@@ -39,7 +39,7 @@ class MemoryRaster:
 
     numbers: NDArray[Any]
     transform: Affine
-    crs: CRS
+    crs: CRS | None
     nodata: float | None = None
 
     @classmethod

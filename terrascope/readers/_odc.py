@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from terrascope.readers.files import FileAccess
-from terrascope.readers.protocol import RESAMPLING
+from terrascope.readers.protocol import RESAMPLING, epsg_of
 from terrascope.types import SceneRef
 
 __all__ = ["OdcReader"]
@@ -154,7 +154,7 @@ def _item(scene: SceneRef, dtypes: dict[str, np.dtype[Any]], geobox: GeoBox) -> 
             media_type=pystac.MediaType.COG,
             roles=["data"],
             extra_fields={
-                "proj:code": f"EPSG:{geobox.crs.epsg}",
+                "proj:code": f"EPSG:{epsg_of(geobox)}",
                 "proj:shape": list(geobox.shape.yx),
                 "proj:transform": list(geobox.affine[:6]),
                 "raster:bands": [{"data_type": str(dtype)}],

@@ -16,7 +16,7 @@ from stackstac.prepare import prepare_items
 from stackstac.to_dask import asset_table_to_reader_and_window
 
 from terrascope.readers.files import FileAccess
-from terrascope.readers.protocol import RESAMPLING
+from terrascope.readers.protocol import RESAMPLING, epsg_of
 from terrascope.types import SceneRef
 
 __all__ = ["StackstacReader"]
@@ -73,7 +73,7 @@ class StackstacReader:
         table, spec, _, _ = prepare_items(
             [_item(scene, bands, geobox)],
             assets=list(bands),
-            epsg=geobox.crs.epsg,
+            epsg=epsg_of(geobox),
             resolution=(geobox.affine.a, -geobox.affine.e),
             bounds=tuple(geobox.boundingbox.bbox),
             snap_bounds=False,
@@ -133,7 +133,7 @@ def _item(scene: SceneRef, bands: Sequence[str], geobox: GeoBox) -> dict[str, An
     exactly. `proj:epsg`, on properties and assets, is the only CRS key stackstac knows.
     """
     grid = {
-        "proj:epsg": geobox.crs.epsg,
+        "proj:epsg": epsg_of(geobox),
         "proj:transform": list(Affine(*geobox.affine[:6]))[:6],
         "proj:shape": list(geobox.shape.yx),
     }

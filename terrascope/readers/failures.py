@@ -14,11 +14,13 @@ __all__ = ["public_url", "read_error", "retrying", "scrub"]
 
 _T = TypeVar("_T")
 
-_URL_QUERY = re.compile(r"((?:https?|s3|gs|az|abfs|file|/vsi\w+)[^\s'\"?]*)\?[^\s'\")\],]*", re.I)
+_URL_QUERY = re.compile(
+    r"((?:https?|s3|gs|az|abfs|file|/vsi\w+)[^\s'\"?]*)\?[^\s'\")\],]*", re.IGNORECASE
+)
 _QUERY_PAIR = re.compile(
     r"\b(sig|signature|token|x-amz-[\w-]+|se|sp|sv|sr|skoid|key|access_?key\w*|password)"
     r"=[^\s&'\")\],]+",
-    re.I,
+    re.IGNORECASE,
 )
 _USER_INFO = re.compile(r"(?<=://)[^/\s@]+@")
 _TRANSIENT = re.compile(
@@ -27,9 +29,11 @@ _TRANSIENT = re.compile(
     r"|could ?n.?t (?:resolve|connect)|connection (?:reset|refused|aborted)|failed to connect"
     r"|empty reply|transfer closed|recv failure|curl error|temporarily unavailable"
     r"|partial file|range (?:downloading|request)",
-    re.I,
+    re.IGNORECASE,
 )
-_REFUSED = re.compile(r"(?:response code|response_code|error)[^\d]{0,6}(?:401|403)\b", re.I)
+_REFUSED = re.compile(
+    r"(?:response code|response_code|error)[^\d]{0,6}(?:401|403)\b", re.IGNORECASE
+)
 
 
 def public_url(href: str) -> str:

@@ -200,7 +200,7 @@ class RasterFile:
         self.shape_yx: tuple[int, int] = dataset.shape
         self.dtype: np.dtype[Any] = np.dtype(dataset.dtypes[0])
         self.nodata: float | None = dataset.nodata
-        self.crs: CRS = _crs(dataset.crs.to_wkt()) if dataset.crs else None
+        self.crs: CRS | None = _crs(dataset.crs.to_wkt()) if dataset.crs else None
         self._checked: set[tuple[object, ...]] = set()
 
     def read_window(self, row: int, col: int, out: NDArray[Any]) -> None:
@@ -245,26 +245,36 @@ class RasterFile:
         self._checked.add(stated)
 
     def _complaint(self, asset: AssetRef) -> str | None:
+        """Return the first contradiction."""
         count, driver = self._dataset.count, self._dataset.driver
         if self.crs is None:
             return f"the {driver} file has no coordinate reference system; refused"
-        if self.transform.is_identity or self.transform.is_degenerate:
-            return f"the {driver} file has no geotransform; refused"
-        if count != 1:
-            return f"the file has {count} bands, expected 1; refused"
-        if asset.epsg is not None and self.crs != _crs(f"EPSG:{asset.epsg}"):
-            return f"the item states EPSG:{asset.epsg}, the file has {_crs_name(self.crs)}; refused"
-        if asset.shape_yx is not None and tuple(asset.shape_yx) != self.shape_yx:
-            return f"the item states shape {asset.shape_yx}, the file has {self.shape_yx}; refused"
-        if asset.transform is not None and not self._lies_at(Affine(*asset.transform[:6])):
-            return (
-                f"the item states transform {tuple(asset.transform[:6])}, "
-                f"the file has {tuple(self.transform[:6])}; refused"
-            )
-        return None
+        epsg, shape, at = asset.epsg, asset.shape_yx, asset.transform
+        checks = (
+            (
+                self.transform.is_identity or self.transform.is_degenerate,
+                f"the {driver} file has no geotransform",
+            ),
+            (count != 1, f"the file has {count} bands, expected 1"),
+            (
+                epsg is not None and self.crs != _crs(f"EPSG:{epsg}"),
+                f"the item states EPSG:{epsg}, the file has {_crs_name(self.crs)}",
+            ),
+            (
+                shape is not None and tuple(shape) != self.shape_yx,
+                f"the item states shape {shape}, the file has {self.shape_yx}",
+            ),
+            (
+                at is not None and not self._lies_at(Affine(*at[:6])),
+                f"the item states transform {at}, the file has {tuple(self.transform[:6])}",
+            ),
+        )
+        return next((f"{text}; refused" for wrong, text in checks if wrong), None)
 
     def _lies_at(self, stated: Affine) -> bool:
         """Compare two georeferences at the corners, in pixels."""
+        if self.transform.is_degenerate:
+            return False
         rows, cols = self.shape_yx
         inverse = ~self.transform
         return all(

@@ -11,7 +11,7 @@ from odc.geo.geobox import GeoBox
 
 from terrascope.types import AssetRef, SceneRef
 
-__all__ = ["RESAMPLING", "Reader", "fill_value"]
+__all__ = ["RESAMPLING", "Reader", "epsg_of", "fill_value"]
 
 RESAMPLING = ("nearest", "bilinear")
 """The resampling methods of every reader."""
@@ -79,3 +79,27 @@ def fill_value(asset: AssetRef, dtype: np.dtype[Any]) -> float:
         if representable:
             return asset.nodata
     return float("nan") if dtype.kind == "f" else 0.0
+
+
+def epsg_of(geobox: GeoBox) -> int:
+    """Return the EPSG code of a grid.
+
+    Parameters
+    ----------
+    geobox : odc.geo.geobox.GeoBox
+        The grid.
+
+    Returns
+    -------
+    epsg : int
+        Of its reference system.
+
+    Raises
+    ------
+    ValueError
+        If it has none.
+    """
+    epsg = geobox.crs.epsg if geobox.crs is not None else None
+    if epsg is None:
+        raise ValueError(f"grid in {geobox.crs}: expected a reference system with an EPSG code")
+    return int(epsg)

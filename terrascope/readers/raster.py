@@ -49,7 +49,7 @@ class Raster(Protocol):
         ...
 
     @property
-    def crs(self) -> CRS:
+    def crs(self) -> CRS | None:
         """Reference system of the map coordinates."""
         ...
 
@@ -161,8 +161,8 @@ def _read_parallel(
 ) -> None:
     src, dst = raster.transform, geobox.affine
     height, width = out.shape
-    cols = snap(((dst.c + (np.arange(width) + 0.5) * dst.a) - src.c) / src.a)
-    rows = snap(((dst.f + (np.arange(height) + 0.5) * dst.e) - src.f) / src.e)
+    cols = snap(((dst.c + (np.arange(width, dtype=float) + 0.5) * dst.a) - src.c) / src.a)
+    rows = snap(((dst.f + (np.arange(height, dtype=float) + 0.5) * dst.e) - src.f) / src.e)
     scale = _kernel_scale(abs(src.e / dst.e)), _kernel_scale(abs(src.a / dst.a))
     keep_y, keep_x = _on_raster(rows, raster.shape_yx[0]), _on_raster(cols, raster.shape_yx[1])
     if keep_y.start == keep_y.stop or keep_x.start == keep_x.stop:
@@ -264,32 +264,25 @@ def _positions(
     inverse = ~raster.transform
     u = map_x * inverse.a + map_y * inverse.b + inverse.c
     v = map_x * inverse.d + map_y * inverse.e + inverse.f
+    skip = int(first_x - node_x[0])
     for start in range(0, height, _STRIP_ROWS):
         stop = min(start + _STRIP_ROWS, height)
         at = np.arange(first_y + start, first_y + stop)
         row, along_y = at // step - node_y[0] // step, (at % step) / step
-        yield (
-            slice(start, stop),
-            _between(v, row, along_y, step, first_x - node_x[0], width),
-            _between(u, row, along_y, step, first_x - node_x[0], width),
-        )
+        fine = [
+            _along_rows(n[row] * (1.0 - along_y)[:, None] + n[row + 1] * along_y[:, None], step)
+            for n in (v, u)
+        ]
+        rows, cols = (snap(np.ascontiguousarray(f[:, skip : skip + width])) for f in fine)
+        yield slice(start, stop), rows, cols
 
 
-def _between(
-    nodes: NDArray[np.float64],
-    row: NDArray[np.int64],
-    along_y: NDArray[np.float64],
-    step: int,
-    skip: int,
-    width: int,
-) -> NDArray[np.float64]:
-    """Interpolate the lattice bilinearly: between two rows of nodes, then along the row."""
-    line = nodes[row] * (1.0 - along_y)[:, None] + nodes[row + 1] * along_y[:, None]
+def _along_rows(line: NDArray[np.float64], step: int) -> NDArray[np.float64]:
+    """Interpolate between the nodes of each row; what cannot be projected lies far outside."""
     along_x = np.arange(step) / step
     filled = line[:, :-1, None] * (1.0 - along_x) + line[:, 1:, None] * along_x
-    wanted = filled.reshape(len(row), -1)[:, skip : skip + width]
-    wanted[~np.isfinite(wanted)] = -1e9
-    return snap(wanted)
+    filled[~np.isfinite(filled)] = -1e9
+    return filled.reshape(len(line), -1)
 
 
 def _lattice_step(geobox: GeoBox) -> int:
