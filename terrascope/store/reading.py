@@ -25,6 +25,7 @@ from terrascope.store.layout import (
     zone_shape,
 )
 from terrascope.store.template import crs_attributes, find_array
+from terrascope.store.window import read_window
 
 __all__ = ["open_region", "read_tile"]
 
@@ -154,35 +155,21 @@ def read_tile(
     parts = parse_group(group)
     if parts.zone != tile.zone or halo_px < 0:
         raise ValueError(f"tile {tile}, halo {halo_px}: expected zone {parts.zone}, halo 0 or more")
-    array = find_array(root, f"{group}/{variable}")
-    asked = [
+    rows, columns = (
         slice(part.start - halo_px, part.stop + halo_px)
         for part in tile_slices(tile, parts.resolution_m)
-    ]
-    inside = [
-        slice(max(part.start, 0), min(part.stop, size))
-        for part, size in zip(asked, array.shape[-2:], strict=True)
-    ]
-    lead: list[Any] = []
-    if parts.cadence:
-        lead.append(time_index if time_index is not None else slice(None))
-    names = getattr(array.metadata, "dimension_names", None) or ()
-    if "band" not in names or bands is None:
-        whole = [slice(None)] if "band" in names else []
-        pixels = np.asarray(array[(*lead, *whole, *inside)])
+    )
+    if parts.cadence is None:
+        times = None
+    elif time_index is None or isinstance(time_index, slice):
+        times = list(range(parts.cadence.length)[time_index or slice(None)])
     else:
-        # band by band: zarr's orthogonal indexing is 10 times slower than slices
-        places = _band_indices(root, group, bands)
-        planes = [np.asarray(array[(*lead, place, *inside)]) for place in places]
-        pixels = np.stack(planes, axis=-3)
-    margins = [
-        (got.start - want.start, want.stop - got.stop)
-        for got, want in zip(inside, asked, strict=True)
-    ]
-    if not any(itertools.chain(*margins)):
-        return pixels
-    widths = [(0, 0)] * (pixels.ndim - 2) + margins
-    return np.pad(pixels, widths, constant_values=array.fill_value)
+        times = [int(time_index)]
+    places = None if bands is None else _band_indices(root, group, bands)
+    path = f"{group}/{variable}"
+    pixels = read_window(root, path, rows, columns, times=times, bands=places)
+    single = times is not None and time_index is not None and not isinstance(time_index, slice)
+    return pixels[0] if single else pixels
 
 
 def _decode(raw: xr.Dataset, *, decode: bool) -> xr.Dataset:
@@ -229,7 +216,7 @@ def _within(parts: GroupPath, bounds: Bounds) -> tuple[slice, slice]:
     step, top = parts.resolution_m, zone_geobox(parts.zone, parts.resolution_m).affine.f
     y = slice(max(math.floor((top - north) / step), 0), min(math.ceil((top - south) / step), rows))
     x = slice(max(math.floor(west / step), 0), min(math.ceil(east / step), columns))
-    if y.start >= y.stop or x.start >= x.stop:
+    if not (west < east and south < north and y.start < y.stop and x.start < x.stop):
         raise ValueError(f"bounds {bounds}: nothing of zone {parts.zone} lies within")
     return y, x
 

@@ -13,8 +13,8 @@ from typing import Any
 import icechunk
 import xarray as xr
 import zarr
-from zarr.errors import GroupNotFoundError
 from numpy.typing import NDArray
+from zarr.errors import GroupNotFoundError
 
 from terrascope.errors import StoreError
 from terrascope.geo.tiles import Tile

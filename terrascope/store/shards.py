@@ -1,9 +1,9 @@
-"""Encoding one shard: the chunks of one tile and period as a single object.
+"""One shard: the chunks of one tile and period as a single object.
 
 The bytes are those of Zarr's `sharding_indexed` codec and are read by any Zarr
 v3 reader. They are assembled here because a tile can then be encoded chunk by
 chunk as it is computed: only compressed chunks are held, empty chunks cost
-nothing, and encoding runs in the caller's thread without an event loop.
+nothing, and coding runs in the caller's thread without an event loop.
 
 References
 ----------
@@ -13,6 +13,7 @@ Zarr v3 specification, `sharding-indexed` codec, version 1.0.
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import google_crc32c
@@ -25,9 +26,11 @@ from zarr.codecs.sharding import ShardingCodecIndexLocation
 
 from terrascope.errors import StoreError
 
-__all__ = ["ShardEncoder", "ShardFormat"]
+__all__ = ["ABSENT", "ShardEncoder", "ShardFormat"]
 
-_ABSENT = np.uint64(2**64 - 1)
+ABSENT = np.uint64(2**64 - 1)
+"""Offset of a chunk that is not in its shard."""
+
 _SHUFFLES = {"noshuffle": Blosc.NOSHUFFLE, "shuffle": Blosc.SHUFFLE, "bitshuffle": Blosc.BITSHUFFLE}
 
 
@@ -100,6 +103,50 @@ class ShardFormat:
         """Number of chunks along each axis of a shard."""
         return tuple(size // chunk for size, chunk in zip(self.shape, self.chunks, strict=True))
 
+    @property
+    def index_bytes(self) -> int:
+        """Size of the index and its checksum at the end of a shard."""
+        return 16 * math.prod(self.grid) + 4
+
+    def read_index(self, tail: bytes) -> NDArray[np.uint64]:
+        """Read the index of a shard.
+
+        Parameters
+        ----------
+        tail : bytes
+            The last `index_bytes` of the shard.
+
+        Returns
+        -------
+        index : ndarray of uint64, shape (*grid, 2)
+            Offset and size of every chunk; `ABSENT` where it is missing.
+
+        Raises
+        ------
+        StoreError
+            If the checksum is wrong: the object is damaged.
+        """
+        body, checksum = tail[:-4], tail[-4:]
+        if len(tail) != self.index_bytes or _checksum(body) != checksum:
+            raise StoreError("a shard is damaged: its index does not match its checksum")
+        return np.frombuffer(body, dtype="<u8").reshape(*self.grid, 2)
+
+    def decode(self, encoded: bytes | memoryview) -> NDArray[Any]:
+        """Decode one chunk.
+
+        Parameters
+        ----------
+        encoded : bytes or memoryview
+            As in the shard.
+
+        Returns
+        -------
+        plane : ndarray, shape (y, x)
+            Read only.
+        """
+        plane: NDArray[Any] = np.frombuffer(self.codec.decode(encoded), dtype=self.dtype)
+        return plane.reshape(self.chunks[-2:])
+
 
 class ShardEncoder:
     """Collects the encoded chunks of one shard.
@@ -114,7 +161,7 @@ class ShardEncoder:
         self._format = format
         self._parts: list[bytes] = []
         self._size = 0
-        self._index = np.full((*format.grid, 2), _ABSENT, dtype="<u8")
+        self._index = np.full((*format.grid, 2), ABSENT, dtype="<u8")
 
     def put(self, y: int, x: int, block: NDArray[Any]) -> None:
         """Encode one block of pixels.
@@ -162,7 +209,7 @@ class ShardEncoder:
 
     def _put_chunk(self, place: tuple[int, ...], values: NDArray[Any]) -> None:
         """Encode one plane of one chunk unless it is empty."""
-        if self._index[place][0] != _ABSENT:
+        if self._index[place][0] != ABSENT:
             raise ValueError(f"chunk {place}: written twice")
         if _is_fill(values, self._format.fill):
             return
@@ -182,8 +229,11 @@ class ShardEncoder:
         if not self._parts:
             return None
         index = self._index.tobytes()
-        checksum = google_crc32c.value(index).to_bytes(4, "little")
-        return b"".join((*self._parts, index, checksum))
+        return b"".join((*self._parts, index, _checksum(index)))
+
+
+def _checksum(index: bytes) -> bytes:
+    return int(google_crc32c.value(index)).to_bytes(4, "little")
 
 
 def _is_fill(values: NDArray[Any], fill: float) -> bool:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import zarr
+from icechunk import IcechunkError
 from numpy.typing import NDArray
 from zarr.abc.store import RangeByteRequest, Store, SuffixByteRequest
 from zarr.core.buffer import default_buffer_prototype
@@ -83,7 +84,7 @@ def read_window(
     Raises
     ------
     StoreError
-        If there is no such array, or a shard is damaged.
+        If there is no such array, a shard is damaged, or the storage does not answer.
     ValueError
         If a time index lies outside the time axis.
     """
@@ -98,7 +99,10 @@ def read_window(
     pixels = np.full((len(times or (0,)), len(places), *size), fmt.fill, dtype=fmt.dtype)
     parts = _parts(array, fmt, rows, columns, times, banded=banded)
     while some := tuple(itertools.islice(parts, _SHARDS_AT_ONCE)):
-        fetched = sync(_fetch_all(root.store, fmt, some, places))
+        try:
+            fetched = sync(_fetch_all(root.store, fmt, some, places))
+        except (IcechunkError, OSError) as error:
+            raise StoreError(f"{path}: cannot be read ({error})", transient=True) from error
         for part, chunks in zip(some, fetched, strict=True):
             for (position, y, x), encoded in chunks:
                 _paste(pixels[part.step, position], part, y, x, _decode(fmt, part, encoded))
