@@ -1,0 +1,256 @@
+"""How far an optical observation departs from what the pixel's own past predicts.
+
+Each index' difference from the prediction is divided by its noise: sensor,
+one part of natural variability, and distance in season. Standardised
+differences are averaged over the indices that see the same substance, not
+added in squares: they share bands and errors, so three indices are not three
+witnesses. Where two substances must both have changed, the weaker witness
+decides: a drought shows in leaf water alone, haze in pigments alone, a felled
+stand in both.
+
+Land with a cycle of its own (crops, meadows) departs only where it leaves the
+range of that cycle; permanent cover (trees, water) departs as soon as it
+leaves its seasonal course.
+
+References
+----------
+.. [1] Key & Benson (2006), Landscape Assessment, RMRS-GTR-164: the unburned
+   class of dNBR, -0.1 to 0.1.
+.. [2] Zhang et al. (2003), doi:10.1016/S0034-4257(02)00135-9: phenology.
+.. [3] Zhang et al. (2002), Haze Optimized Transformation,
+   doi:10.1016/S0034-4257(02)00034-2; slope 0.5 as in Zhu & Woodcock (2012),
+   doi:10.1016/j.rse.2011.10.028.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Final
+
+import numpy as np
+
+from terrascope.kernels.cover import (
+    crop_cycle_range,
+    logistic,
+    tree_probability,
+    water_probability,
+)
+from terrascope.kernels.indices import Index, available_indices, index_value, index_variance
+from terrascope.kernels.seasonal import nan_median, seasonal_reference
+from terrascope.types import FloatArray
+
+__all__ = ["AXES", "Deviation", "OpticalPast"]
+
+AXES: Final = ("loss", "gain", "wet", "dry", "sealed")
+"""Directions in which land changes: green vegetation lost or gained, water come or gone, and
+mineral surfaces that no field shows (roofs, asphalt, quarries)."""
+
+_STABILITY: Final = 0.05
+"""Difference of an index between two years over unchanged land, 1 sigma: the unburned class of
+dNBR [1], read as two sigma."""
+
+_RELATIVE_STABILITY: Final = 0.1
+"""The same for a plain band: what moves a normalised difference by 0.05 moves a band by 10 %."""
+
+_SEASONAL_SLOPE: Final = 0.05
+"""Further standard deviation of an index per month between baseline and target: deciduous NDVI
+runs through 0.5 in about five months [2]; half of that slope on average over the year."""
+
+_HOT_SLOPE: Final = 0.5
+"""Blue over red along the line of clear surfaces [3]."""
+
+_VEIL_SLOPE: Final = 0.85
+"""Blue over red of what a thin cloud adds in Level-2A, whose correction takes path radiance off
+the blue band most; at the top of the atmosphere it is 1."""
+
+_VEIL_SWIR: Final = 0.6
+"""Reflectance of thick cloud at 1.6 and 2.2 um over that at 0.66 um: droplets absorb."""
+
+_FULL_YEAR: Final = 8
+"""Observed baseline periods from which a pixel's own range says what it never was."""
+
+_GREEN_NDVI: Final = (0.3, 0.05)
+"""Ground whose NDVI never exceeds it bears no vegetation, Carlson & Ripley (1997)."""
+
+# Signs along the axes. Pigment and leaf water are two witnesses of equal weight.
+_PIGMENT: Final = MappingProxyType({"ndvi": -1, "grvi": -1, "red": 1})
+_LEAF_WATER: Final = MappingProxyType({"nbr": -1, "ndmi": -1, "swir": 1})
+_FLATNESS: Final = MappingProxyType({"ndwi": 1, "mndwi": 1})
+_DARKNESS: Final = MappingProxyType({"nir": -1, "swir": -1})
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Deviation:
+    """One target period against its prediction; NaN where either is missing.
+
+    Parameters
+    ----------
+    indices : mapping of int to ndarray of float32, shape (y, x)
+        Signed standardised deviation by code of the index.
+    axes : mapping of str to ndarray of float32, shape (y, x)
+        Standard deviations in the direction of each of `AXES`.
+    """
+
+    indices: Mapping[int, FloatArray]
+    axes: Mapping[str, FloatArray]
+
+
+class OpticalPast:
+    """The baseline of a block of pixels, asked for one target period after the other.
+
+    Parameters
+    ----------
+    baseline : ndarray of float32, shape (time, band, y, x)
+        Surface reflectance, NaN where not observed.
+    bands : sequence of str
+        Canonical band names; red and a near infrared band at least.
+    months : sequence of int
+        Calendar month of each period, 1 to 12.
+    """
+
+    def __init__(self, baseline: FloatArray, bands: Sequence[str], months: Sequence[int]) -> None:
+        self._baseline = baseline
+        self._bands = tuple(bands)
+        self._months = tuple(months)
+        self._indices = available_indices(self._bands)
+        self._low: dict[str, FloatArray] = {}
+        self._high: dict[str, FloatArray] = {}
+        self._permanence = self._survey()
+
+    def _survey(self) -> FloatArray:
+        """Measure each index' range, and how permanent the cover is, over all dates."""
+        trees, water = [], []
+        count = np.zeros(self._baseline.shape[2:], dtype=np.int16)
+        for date in self._baseline:
+            spectra = dict(zip(self._bands, date, strict=True))
+            trees.append(tree_probability(spectra))
+            water.append(water_probability(spectra))
+            count += np.isfinite(trees[-1])
+            for index in self._indices:
+                value = index_value(index, spectra)
+                low = self._low.get(index.name, value)
+                high = self._high.get(index.name, value)
+                self._low[index.name] = np.fmin(low, value)
+                self._high[index.name] = np.fmax(high, value)
+        permanence = np.maximum(nan_median(np.stack(trees)), nan_median(np.stack(water)))
+        barren = logistic(self._high["ndvi"], _GREEN_NDVI[0], -_GREEN_NDVI[1])
+        return np.where(count >= _FULL_YEAR, np.maximum(permanence, barren), permanence)
+
+    def compare(self, target: Mapping[str, FloatArray], month: int, *, repeated: bool) -> Deviation:
+        """Compare one target period with its prediction.
+
+        Parameters
+        ----------
+        target : mapping of str to ndarray of float32, shape (y, x)
+            Surface reflectance by band, NaN where not observed.
+        month : int
+            Calendar month, 1 to 12.
+        repeated : bool
+            Whether other target periods can confirm this one.
+
+        Returns
+        -------
+        deviation : Deviation
+            By index and by axis.
+        """
+        predicted, reach = seasonal_reference(self._baseline, self._months, month)
+        before = dict(zip(self._bands, predicted, strict=True))
+        season = np.float32(_SEASONAL_SLOPE) * np.maximum(reach[0].astype(np.float32) - 1, 0)
+        clear = _without_veil(before, target)
+        scores = {index.name: self._score(index, before, clear, season) for index in self._indices}
+        # A roof whitens like a cloud; only a second date tells them apart.
+        flat = {
+            index.name: self._score(index, before, target, season)
+            for index in self._indices
+            if repeated and index.name in _FLATNESS
+        }
+        axes = self._axes(scores, {**scores, **flat}, before, clear)
+        return Deviation({i.code: scores[i.name] for i in self._indices}, axes)
+
+    def _score(
+        self,
+        index: Index,
+        before: Mapping[str, FloatArray],
+        after: Mapping[str, FloatArray],
+        season: FloatArray,
+    ) -> FloatArray:
+        """Divide an index' departure by its noise."""
+        old, new = index_value(index, before), index_value(index, after)
+        natural = np.float32(_STABILITY) if index.minus else np.float32(_RELATIVE_STABILITY) * old
+        seasonal = season if index.minus else 2 * season * old
+        variance = index_variance(index, before) + index_variance(index, after)
+        variance = variance + natural * natural + seasonal * seasonal
+        return self._departure(index, old, new) / np.sqrt(variance)
+
+    def _departure(self, index: Index, old: FloatArray, new: FloatArray) -> FloatArray:
+        """Mean of the departures from the seasonal course and from the cycle, by permanence."""
+        low, high = crop_cycle_range(index, self._bands)
+        lowest = np.minimum(np.fmin(self._low[index.name], np.float32(low)), old)
+        highest = np.maximum(np.fmax(self._high[index.name], np.float32(high)), old)
+        beyond = new - np.minimum(np.maximum(new, lowest), highest)
+        return beyond + self._permanence * ((new - old) - beyond)
+
+    def _axes(
+        self,
+        scores: Mapping[str, FloatArray],
+        as_seen: Mapping[str, FloatArray],
+        before: Mapping[str, FloatArray],
+        target: Mapping[str, FloatArray],
+    ) -> dict[str, FloatArray]:
+        """Average the scores along each axis, where the state after fits the axis."""
+        pigment, water = _signed(scores, _PIGMENT), _signed(scores, _LEAF_WATER)
+        flat, dark = _signed(scores, _FLATNESS), _signed(scores, _DARKNESS)
+        assert pigment is not None and dark is not None  # noqa: S101, PT018  # red and nir are there
+        water = pigment if water is None else water
+        pale = _signed(as_seen, _FLATNESS)
+        if flat is None or pale is None:
+            flat = pale = np.full_like(pigment, np.nan)
+        was, is_water = water_probability(before), water_probability(target)
+        ndvi = index_value(self._indices[0], target)
+        bare = logistic(ndvi, _GREEN_NDVI[0], -_GREEN_NDVI[1])
+        return {
+            "loss": np.minimum(pigment, water),
+            "gain": -np.maximum(pigment, water),
+            "wet": np.minimum(flat, dark) * np.minimum(2 * is_water, np.float32(1)),
+            "dry": -np.maximum(flat, dark) * np.minimum(2 * was, np.float32(1)),
+            "sealed": pale * (1 - is_water) * bare,
+        }
+
+
+def _signed(scores: Mapping[str, FloatArray], signs: Mapping[str, int]) -> FloatArray | None:
+    present = [sign * scores[name] for name, sign in signs.items() if name in scores]
+    return _mean(present) if present else None
+
+
+def _mean(parts: Sequence[FloatArray | None]) -> FloatArray:
+    present = [part for part in parts if part is not None]
+    total = present[0]
+    for part in present[1:]:
+        total = total + part
+    return total / np.float32(len(present))
+
+
+def _without_veil(
+    before: Mapping[str, FloatArray], target: Mapping[str, FloatArray]
+) -> Mapping[str, FloatArray]:
+    """Take off what a thin cloud added since, or give what one added before.
+
+    Clear surfaces move along blue = red / 2; how far blue moved beyond that is
+    the haze optimised transformation, which only a veil raises much. The red
+    band is never moved past its value before: a veil explains a difference
+    away, it does not make one.
+    """
+    band = next((name for name in ("blue", "coastal") if name in target), None)
+    if band is None:
+        return target
+    moved = target["red"] - before["red"]
+    veil = (target[band] - before[band]) - np.float32(_HOT_SLOPE) * moved
+    veil = veil / np.float32(_VEIL_SLOPE - _HOT_SLOPE)
+    zero = np.float32(0)
+    veil = np.minimum(np.maximum(veil, np.minimum(moved, zero)), np.maximum(moved, zero))
+    return {
+        name: value - veil * np.float32(_VEIL_SWIR if name.startswith("swir") else 1)
+        for name, value in target.items()
+    }

@@ -1,0 +1,71 @@
+"""What one sensor (and orbit) says about change, before it is fused with the others."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from terrascope.types import FloatArray
+
+__all__ = ["PRIOR_CHANGE", "PRIOR_LOG_ODDS", "Evidence", "log_likelihood_ratio"]
+
+PRIOR_CHANGE: Final = 0.01
+"""Share of ground that changes within a year: canopy mortality in Europe is close to 1 % a year,
+Senf et al. (2018), doi:10.1038/s41467-018-07539-6; global gross forest loss likewise is below it,
+Hansen et al. (2013), doi:10.1126/science.1244693."""
+
+PRIOR_LOG_ODDS: Final = float(np.log(PRIOR_CHANGE / (1 - PRIOR_CHANGE)))
+
+MAX_SUPPORT: Final = 10.0
+"""Bound of one sensor's log-likelihood ratio: no model of noise holds at 1 in 20,000."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Evidence:
+    """One sensor's statement on every pixel.
+
+    Parameters
+    ----------
+    support : ndarray of float32, shape (y, x)
+        Log-likelihood ratio of change against no change, NaN where the sensor
+        did not see the pixel both before and after.
+    kind : ndarray of uint8, shape (y, x)
+        `ChangeKind` of the most likely change, 0 where not observed.
+    observations : ndarray of uint16, shape (y, x)
+        Clear target periods.
+    detected_index : ndarray of int16, shape (y, x)
+        First target period of the anomaly that lasts to the end; -1 where not observed.
+    strongest : ndarray of uint8, shape (y, x)
+        Code of the index or polarisation that deviates most, 0 where not observed.
+    deviation : ndarray of float32, shape (y, x)
+        Its signed deviation in standard deviations, NaN where not observed.
+    """
+
+    support: FloatArray
+    kind: NDArray[np.uint8]
+    observations: NDArray[np.uint16]
+    detected_index: NDArray[np.int16]
+    strongest: NDArray[np.uint8]
+    deviation: FloatArray
+
+
+def log_likelihood_ratio(z: FloatArray) -> FloatArray:
+    """Turn a deviation into evidence: the generalised likelihood ratio of a Gaussian shift.
+
+    Parameters
+    ----------
+    z : ndarray of float32
+        Standard deviations in the direction of a change; negative values
+        speak for no change as much as zero.
+
+    Returns
+    -------
+    support : ndarray of float32
+        z squared / 2, at most 10. With a prior of 1 % a change is as likely as not at z = 3.03.
+    """
+    positive = np.maximum(z, np.float32(0))
+    support: FloatArray = np.minimum(positive * positive / 2, np.float32(MAX_SUPPORT))
+    return support

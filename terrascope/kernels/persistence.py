@@ -1,0 +1,68 @@
+"""How long an anomaly has to last before it is a change."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from terrascope.types import FloatArray
+
+__all__ = ["persistent_anomaly"]
+
+
+def _needed(count: int) -> int:
+    """Periods that have to agree, of `count`: one of one, two of a few, a quarter of many."""
+    return min(count, max(2, math.ceil(count / 4)))
+
+
+def persistent_anomaly(deviation: FloatArray) -> tuple[FloatArray, NDArray[np.int16]]:
+    """Find the anomaly that lasts from some period to the end of the series.
+
+    For each possible start, the deviation that at least half of the observed
+    periods from there on reach (the lower median): one missed cloud neither
+    makes nor hides a change. The start with the strongest such deviation wins,
+    among those with two observed periods behind them where the pixel has two.
+
+    Parameters
+    ----------
+    deviation : ndarray of float32, shape (time, y, x)
+        Standard deviations in the direction of a change; NaN where not observed.
+
+    Returns
+    -------
+    persistent : ndarray of float32, shape (y, x)
+        NaN where never observed.
+    start : ndarray of int16, shape (y, x)
+        First period of the anomaly, -1 where never observed.
+    """
+    seen = np.isfinite(deviation)
+    count = seen.sum(axis=0)
+    best = np.full(deviation.shape[1:], np.nan, dtype=np.float32)
+    start = np.full(deviation.shape[1:], -1, dtype=np.int16)
+    needed = np.array([_needed(n) for n in range(len(deviation) + 1)])[count]
+    ordered = np.full_like(deviation, np.nan)
+    for first in reversed(range(len(deviation))):
+        ordered = _insert(ordered, deviation[first])
+        behind = seen[first:].sum(axis=0)
+        middle = np.maximum(behind - 1, 0) // 2
+        lasting = np.take_along_axis(ordered, middle[None], axis=0)[0]
+        better = seen[first] & (behind >= needed) & ~(lasting <= best)
+        best = np.where(better, lasting, best)
+        start[better] = first
+    return best, start
+
+
+def _insert(ordered: FloatArray, value: FloatArray) -> FloatArray:
+    """Insert one period into values that are sorted along the first axis, NaN last."""
+    result = ordered.copy()
+    carry = value
+    for i in range(len(ordered)):
+        low = np.fmin(result[i], carry)
+        both = np.isfinite(result[i]) & np.isfinite(carry)
+        carry = np.where(both, np.maximum(result[i], carry), np.float32(np.nan))
+        result[i] = low
+        if not np.isfinite(carry).any():
+            break
+    return result
