@@ -102,7 +102,8 @@ class WriteBatch:
         Parameters
         ----------
         forks : iterable of Fork
-            As they came back from the workers; a handle may appear twice.
+            As they came back from the workers; a handle may appear twice, and
+            in copies taken at different moments.
         records : mapping of str to iterable of Record
             By group.
         message : str
@@ -173,7 +174,8 @@ class WriteBatch:
 
 def _check_disjoint(url: str, forks: Iterable[Fork]) -> None:
     """Two workers in one shard would silently lose data: the last merge wins (zarr #3682)."""
-    counts = Counter(place for fork in forks for place in fork.written)
+    writes = {write for fork in forks for write in fork.written.items()}
+    counts = Counter(place for place, _ in writes)
     twice = sorted(place for place, count in counts.items() if count > 1)
     if twice:
         group, tile, period = twice[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -38,11 +39,11 @@ class Fork:
 
     def __init__(self, session: ForkSession) -> None:
         self.session = session
-        self.written: set[tuple[str, str, int]] = set()
+        self.written: dict[tuple[str, str, int], str] = {}
         self._formats: dict[str, ShardFormat] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"session": self.session, "written": self.written, "_formats": {}}
+        return {"session": self.session, "written": self.written.copy(), "_formats": {}}
 
     def format(self, path: str) -> ShardFormat:
         """Return the format of an array's shards.
@@ -93,7 +94,8 @@ class Fork:
                 f"{group}, tile {tile}, period {time_index}: written twice in one batch; "
                 "a shard has one writer, who writes it whole"
             )
-        self.written.add(place)
+        # told apart from a second write: copies of one handle may come back with the same one
+        self.written[place] = uuid.uuid4().hex
 
     def store_shard(self, key: str, shard: bytes | None) -> None:
         """Store one shard, or remove it where it is empty.

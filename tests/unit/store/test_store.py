@@ -240,8 +240,16 @@ def test_forks_travel_and_are_small(store: Store) -> None:
         fork = batch.fork()
         jobs = [pool.submit(write_tile, fork, GROUP, t, 81, arrays(t, 81)) for t in tiles]
         batch.commit([job.result() for job in jobs], {})
+    # a process that keeps its handle returns copies of it, each with more in it
+    with store.begin() as batch:
+        fork = batch.fork()
+        copies = [
+            pickle.loads(pickle.dumps(write_tile(fork, GROUP, tile, 82, arrays(tile, 82))))
+            for tile in tiles
+        ]
+        batch.commit(copies, {})
     for tile in tiles:
-        for period in (80, 81):
+        for period in (80, 81, 82):
             np.testing.assert_array_equal(
                 store.read_tile(GROUP, "reflectance", tile, period), pixels(tile, period)
             )
