@@ -238,7 +238,10 @@ class ItemTable:
             raise CatalogError(f"{path} cannot be read as GeoParquet: {error}") from error
         if missing := [name for name in _COLUMNS if name not in frame.columns]:
             raise CatalogError(f"{path} is not an item table: no column {', '.join(missing)}")
-        return cls(frame[list(_COLUMNS)])
+        frame = frame[list(_COLUMNS)]
+        # Arrow brings its own UTC; equal tables shall have equal types.
+        zoned = {name: _times(frame[name]) for name in ("datetime", "updated")}
+        return cls(frame.assign(**zoned))
 
     def write(self, path: str | Path) -> None:
         """Write GeoParquet; equal tables give equal bytes.
@@ -347,9 +350,9 @@ class ItemTable:
         return columns
 
 
-def _times(values: Sequence[dt.datetime | None]) -> pd.Series[Any]:
-    index = pd.to_datetime(pd.Series(list(values), dtype=object), utc=True)
-    return index.astype("datetime64[us, UTC]")
+def _times(values: Iterable[dt.datetime | None]) -> pd.Series[Any]:
+    moments = values if isinstance(values, pd.Series) else pd.Series(list(values), dtype=object)
+    return pd.to_datetime(moments, utc=True).dt.tz_convert(dt.UTC).dt.as_unit("us")
 
 
 def _encode_assets(assets: Mapping[str, AssetRef]) -> str:

@@ -86,7 +86,7 @@ class FakeStac:
         following = skip + limit
         if following >= len(found) and self.last == "repeat":
             following = skip
-        if following < len(found) or self.last == "empty" and features:
+        if following < len(found) or (self.last == "empty" and features):
             links = [
                 {
                     "rel": "next",
