@@ -15,6 +15,7 @@ import zarr
 
 from terrascope.errors import StoreError
 from terrascope.store.ledger import Record, write_records
+from terrascope.store.storage import complaint
 from terrascope.store.writing import Fork
 
 __all__ = ["WriteBatch"]
@@ -55,7 +56,7 @@ class WriteBatch:
             self._session = repository.writable_session(branch)
         except (icechunk.IcechunkError, OSError) as error:
             self._stack.close()
-            raise StoreError(f"{url}: {error}", transient=True) from error
+            raise StoreError(f"{url}: {complaint(error)}", transient=True) from error
         self._open = True
 
     def __enter__(self) -> Self:
@@ -132,7 +133,9 @@ class WriteBatch:
         except icechunk.RebaseFailedError as error:
             raise self._conflict(error) from error
         except (icechunk.IcechunkError, OSError) as error:
-            raise StoreError(f"{self._url}: the commit failed ({error})", transient=True) from error
+            raise StoreError(
+                f"{self._url}: the commit failed ({complaint(error)})", transient=True
+            ) from error
         finally:
             self.abandon()
 
@@ -167,7 +170,7 @@ class WriteBatch:
     def _conflict(self, error: Exception) -> StoreError:
         return StoreError(
             f"{self._url}: another writer committed the same tiles since this batch began "
-            f"({error}); nothing was changed, run the batch again",
+            f"({complaint(error)}); nothing was changed, run the batch again",
             transient=True,
         )
 

@@ -23,7 +23,7 @@ from terrascope.store.ledger import Record, create_ledger, ledger_path, read_led
 from terrascope.store.lock import committer_lock
 from terrascope.store.reading import open_region, read_tile
 from terrascope.store.schema import GroupSchema
-from terrascope.store.storage import local_root, open_storage, repository_config
+from terrascope.store.storage import complaint, local_root, open_storage, repository_config
 from terrascope.store.template import create_group, group_conflicts
 
 __all__ = ["Expired", "Store"]
@@ -104,7 +104,7 @@ class Store:
                 repository.save_config()
                 return cls(str(url), repository)
         except (icechunk.IcechunkError, OSError, ValueError) as error:
-            raise StoreError(f"{url}: the cube cannot be opened ({error})") from error
+            raise StoreError(f"{url}: the cube cannot be opened ({complaint(error)})") from error
         raise StoreError(f"{url}: found no cube there")
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -428,4 +428,4 @@ def _as_store_error(url: str) -> Iterator[None]:
     try:
         yield
     except (icechunk.IcechunkError, OSError) as error:
-        raise StoreError(f"{url}: {error}") from error
+        raise StoreError(f"{url}: {complaint(error)}") from error

@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 import icechunk
 
-__all__ = ["local_root", "open_storage", "repository_config"]
+__all__ = ["complaint", "local_root", "open_storage", "repository_config"]
 
 _SPLIT_SPACE = {"y": 32, "x": 67, "batch_y": 16, "batch_x": 17}
 _SPLIT_MONTHS = 12
@@ -103,6 +103,23 @@ def repository_config() -> icechunk.RepositoryConfig:
         ),
         caching=icechunk.CachingConfig(num_bytes_chunks=0),
     )
+
+
+def complaint(error: Exception) -> str:
+    """Return what an error says in one line: icechunk adds its Rust call stack below.
+
+    Parameters
+    ----------
+    error : Exception
+        Of icechunk, the file system or zarr.
+
+    Returns
+    -------
+    text : str
+        Its first line, without ornaments.
+    """
+    lines = [line.strip(" x\u00d7|") for line in str(error).splitlines()]
+    return next(filter(None, lines), type(error).__name__)
 
 
 def _split(steps: int) -> dict[Any, int]:

@@ -22,6 +22,7 @@ from zarr.core.sync import sync
 
 from terrascope.errors import StoreError
 from terrascope.store.shards import ABSENT, ShardFormat
+from terrascope.store.storage import complaint
 from terrascope.store.template import find_array
 
 __all__ = ["read_window"]
@@ -102,7 +103,9 @@ def read_window(
         try:
             fetched = sync(_fetch_all(root.store, fmt, some, places))
         except (IcechunkError, OSError) as error:
-            raise StoreError(f"{path}: cannot be read ({error})", transient=True) from error
+            raise StoreError(
+                f"{path}: cannot be read ({complaint(error)})", transient=True
+            ) from error
         for part, chunks in zip(some, fetched, strict=True):
             for (position, y, x), encoded in chunks:
                 _paste(pixels[part.step, position], part, y, x, _decode(fmt, part, encoded))

@@ -17,6 +17,7 @@ from terrascope.errors import StoreError
 from terrascope.geo.tiles import Tile
 from terrascope.store.layout import parse_group, shard_index
 from terrascope.store.shards import ShardEncoder, ShardFormat
+from terrascope.store.storage import complaint
 
 __all__ = ["Fork", "SparseTile", "TileWriter", "write_tile"]
 
@@ -67,7 +68,7 @@ class Fork:
             try:
                 array = zarr.open_array(self.session.store, path=path, mode="r")
             except (FileNotFoundError, IcechunkError) as error:
-                raise StoreError(f"array {path}: cannot be opened ({error})") from error
+                raise StoreError(f"array {path}: cannot be opened ({complaint(error)})") from error
             self._formats[path] = ShardFormat.of(array)
         return self._formats[path]
 
@@ -119,7 +120,9 @@ class Fork:
             else:
                 sync(store.set(key, default_buffer_prototype().buffer.from_bytes(shard)))
         except (IcechunkError, OSError) as error:
-            raise StoreError(f"{key}: cannot be written ({error})", transient=True) from error
+            raise StoreError(
+                f"{key}: cannot be written ({complaint(error)})", transient=True
+            ) from error
 
 
 class TileWriter:

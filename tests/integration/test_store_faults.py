@@ -182,7 +182,7 @@ def test_workers_of_a_dask_cluster(store: Store) -> None:
         period = 82 + processes
         with (
             distributed.LocalCluster(
-                n_workers=2, threads_per_worker=1, processes=processes, dashboard_address=None
+                n_workers=2, threads_per_worker=1, processes=processes, dashboard_address=":0"
             ) as cluster,
             distributed.Client(cluster) as client,
             store.begin() as batch,
