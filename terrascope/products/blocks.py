@@ -14,8 +14,8 @@ from terrascope.products.layers import LayerSpec
 
 __all__ = ["BLOCK", "BlockStore", "predictor", "shrink"]
 
-BLOCK = 512
-"""Side of a block in pixels."""
+BLOCK = 256
+"""Side of a block in pixels: small, for maps whose results lie in small patches."""
 
 
 def predictor(dtype: str) -> int:
@@ -84,7 +84,7 @@ class BlockStore:
 
         Returns
         -------
-        values : ndarray, shape (512, 512), or None
+        values : ndarray, shape (256, 256), or None
             None where the block has no value.
         """
         place = self._index.get(level, {}).get((row, column))
@@ -97,7 +97,7 @@ class BlockStore:
         ----------
         level, row, column : int
             Which one.
-        values : ndarray, shape (512, 512)
+        values : ndarray, shape (256, 256)
             In the layer's dtype.
         """
         if self._spec.is_nodata(values).all():
@@ -163,17 +163,24 @@ def shrink(values: NDArray[Any], spec: LayerSpec) -> NDArray[Any]:
         Of each 2 x 2 pixels, those without a value left aside: the most frequent
         code (the higher of equals), the mean, or the first.
     """
-    four = np.stack([values[i::2, j::2] for i in (0, 1) for j in (0, 1)])
+    four: NDArray[Any] = np.stack([values[i::2, j::2] for i in (0, 1) for j in (0, 1)])
+    halved: NDArray[Any] = four[0].copy()
+    uneven = ~(spec.is_nodata(four).all(axis=0) | (four == four[0]).all(axis=0))
+    halved[uneven] = _chosen(four[:, uneven], spec)
+    return halved
+
+
+def _chosen(four: NDArray[Any], spec: LayerSpec) -> NDArray[Any]:
+    """Pick one value of each four that differ, shape (4, n); at least one of each is valid."""
     valid = ~spec.is_nodata(four)
-    count = valid.sum(axis=0)
     if spec.overview == "average":
         total = np.where(valid, four, 0).sum(axis=0)
-        mean = total / np.maximum(count, 1)
-        return np.where(count > 0, mean, spec.nodata).astype(values.dtype)
-    rank = np.where(valid, 4 - np.arange(4)[:, None, None], -1).astype(np.int64)
+        mean: NDArray[Any] = (total / valid.sum(axis=0)).astype(four.dtype)
+        return mean
+    rank = np.where(valid, 4 - np.arange(4)[:, None], -1)
     if spec.overview == "mode":
         votes = (four[:, None] == four[None]).sum(axis=1)
-        rank = np.where(valid, votes * 65536 + four.astype(np.int64), -1)
+        rank = np.where(valid, votes * 65536 + four, -1)
     chosen: NDArray[Any] = np.take_along_axis(four, rank.argmax(axis=0)[None], axis=0)[0]
     return chosen
 

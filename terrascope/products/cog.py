@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -133,7 +133,7 @@ class CogWriter:
         if block is None:
             if self._spec.is_nodata(values[where]).all():
                 return
-            block = np.full((BLOCK, BLOCK), self._spec.nodata, self._spec.dtype)
+            block = self._empty()
         block[target][where] = values[where]
         self._blocks.put(0, row, column, block)
 
@@ -141,8 +141,11 @@ class CogWriter:
         shapes = [self._shape]
         while max(shapes[-1]) > BLOCK:
             shapes.append((-(-shapes[-1][0] // 2), -(-shapes[-1][1] // 2)))
-        for level in range(1, len(shapes)):
-            self._build_overview(level)
+        occupied = [frozenset(self._blocks.keys(0))]
+        for _ in shapes[1:]:
+            occupied.append(frozenset((row // 2, column // 2) for row, column in occupied[-1]))
+        for row, column in sorted(occupied[-1]):
+            self._build(len(shapes) - 1, row, column, occupied)
         scratch = self.path.with_name(f".{self.path.name}.tmp")
         with scratch.open("wb") as file:
             _assemble(file, self._blocks, self._template, self._spec, shapes)
@@ -150,17 +153,25 @@ class CogWriter:
             os.fsync(file.fileno())
         scratch.replace(self.path)
 
-    def _build_overview(self, level: int) -> None:
-        below = self._blocks.keys(level - 1)
-        for row, column in sorted({(r // 2, c // 2) for r, c in below}):
-            four = np.full((2 * BLOCK, 2 * BLOCK), self._spec.nodata, self._spec.dtype)
-            for i in (0, 1):
-                for j in (0, 1):
-                    block = self._blocks.get(level - 1, 2 * row + i, 2 * column + j)
-                    if block is not None:
-                        place = np.s_[i * BLOCK : (i + 1) * BLOCK, j * BLOCK : (j + 1) * BLOCK]
-                        four[place] = block
-            self._blocks.put(level, row, column, shrink(four, self._spec))
+    def _build(
+        self, level: int, row: int, column: int, occupied: Sequence[frozenset[tuple[int, int]]]
+    ) -> NDArray[Any]:
+        """Return a block, after it and all below it have been made and kept."""
+        if level == 0:
+            block = self._blocks.get(0, row, column)
+            return self._empty() if block is None else block
+        block, half = self._empty(), BLOCK // 2
+        for i in (0, 1):
+            for j in (0, 1):
+                below = (2 * row + i, 2 * column + j)
+                if below in occupied[level - 1]:
+                    place = np.s_[i * half : (i + 1) * half, j * half : (j + 1) * half]
+                    block[place] = shrink(self._build(level - 1, *below, occupied), self._spec)
+        self._blocks.put(level, row, column, block)
+        return block
+
+    def _empty(self) -> NDArray[Any]:
+        return np.full((BLOCK, BLOCK), self._spec.nodata, self._spec.dtype)
 
 
 def write_cog(

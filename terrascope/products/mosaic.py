@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyproj
@@ -15,11 +13,12 @@ import shapely
 from affine import Affine
 from numpy.typing import NDArray
 
+from terrascope.errors import ProductError
 from terrascope.geo.aoi import Aoi
 from terrascope.geo.tiles import TILE_M, Tile, Zone
 from terrascope.products.cog import CogWriter
 from terrascope.products.layers import LAYERS, LayerSource, map_values
-from terrascope.products.resample import MosaicGrid, source_pixels
+from terrascope.products.resample import MosaicGrid, MosaicWindow, source_pixels
 from terrascope.types import Status
 
 __all__ = ["MapFiles", "mosaic_crs", "mosaic_grid", "write_maps"]
@@ -147,31 +146,32 @@ def mosaic_grid(aoi: Aoi, crs: str, resolution_m: int) -> MosaicGrid:
     return MosaicGrid(crs, transform, (max(north - south, 1), max(east - west, 1)))
 
 
-@dataclasses.dataclass(frozen=True)
-class _TileMaps:
-    """The layers of one tile, each read when it is asked for."""
-
-    source: LayerSource
-    tile: Tile
-    status: NDArray[np.uint8]
-
-    @cached_property
-    def inside(self) -> NDArray[np.bool_]:
-        return np.asarray(self.status != _OUTSIDE, np.bool_)
-
-    def layer(self, name: str) -> NDArray[Any]:
-        values = self.source.read(self.tile, name)
-        if values is None:
-            raise LookupError(f"tile {self.tile}: has a status but no {name}")
-        return map_values(LAYERS[name], values, self.status)
-
-
-def _results(source: LayerSource, tiles: Sequence[Tile]) -> Iterator[_TileMaps]:
-    """Walk over the tiles that have a result inside the area, north to south."""
+def _results(
+    source: LayerSource, tiles: Sequence[Tile]
+) -> Iterator[tuple[Tile, NDArray[np.uint8]]]:
+    """Walk over the tiles that have a status inside the area, north to south."""
     for tile in sorted(tiles, key=lambda t: (t.zone, -t.row, t.column)):
         status = source.read(tile, "status")
         if status is not None and (status != _OUTSIDE).any():
-            yield _TileMaps(source, tile, status.astype(np.uint8))
+            yield tile, status
+
+
+def _show(
+    source: LayerSource,
+    tile: Tile,
+    status: NDArray[np.uint8],
+    writers: Mapping[str, CogWriter],
+    window: MosaicWindow,
+) -> None:
+    """Write what a window shows of a tile, all layers."""
+    where = window.index >= 0
+    shown = status.ravel()[window.index]
+    for name, writer in writers.items():
+        values = source.read(tile, name)
+        if values is None:
+            raise ProductError(f"tile {tile}: has a status but no {name}; the result is incomplete")
+        mapped = map_values(LAYERS[name], values.ravel()[window.index], shown)
+        writer.write(window.row, window.column, mapped, where)
 
 
 @contextlib.contextmanager
@@ -204,13 +204,7 @@ def _write_zone(
     shape = ((max(rows) - min(rows) + 1) * side, (max(columns) - min(columns) + 1) * side)
     transform = Affine(source.resolution_m, 0.0, west, 0.0, -source.resolution_m, north)
     grid = MosaicGrid(f"EPSG:{tiles[0].zone.epsg}", transform, shape)
-    with _writers(source, folder, grid, tags) as writers:
-        for maps in _results(source, tiles):
-            row = (max(rows) - maps.tile.row) * side
-            column = (maps.tile.column - min(columns)) * side
-            for name, writer in writers.items():
-                writer.write(row, column, maps.layer(name), maps.inside)
-    return {name: writer.path for name, writer in writers.items()}
+    return _write(source, tiles, folder, grid, tags)
 
 
 def _write_mosaic(
@@ -221,12 +215,19 @@ def _write_mosaic(
     tags: Mapping[str, str] | None,
 ) -> dict[str, Path]:
     grid = mosaic_grid(aoi, crs or mosaic_crs(source.tiles, aoi), source.resolution_m)
+    return _write(source, source.tiles, folder, grid, tags)
+
+
+def _write(
+    source: LayerSource,
+    tiles: Sequence[Tile],
+    folder: Path,
+    grid: MosaicGrid,
+    tags: Mapping[str, str] | None,
+) -> dict[str, Path]:
     with _writers(source, folder, grid, tags) as writers:
-        for maps in _results(source, source.tiles):
-            window = source_pixels(grid, maps.tile, source.resolution_m, maps.inside)
-            if window is None:
-                continue
-            for name, writer in writers.items():
-                values = maps.layer(name).ravel()[window.index]
-                writer.write(window.row, window.column, values, window.index >= 0)
+        for tile, status in _results(source, tiles):
+            window = source_pixels(grid, tile, source.resolution_m, status != _OUTSIDE)
+            if window is not None:
+                _show(source, tile, status, writers, window)
     return {name: writer.path for name, writer in writers.items()}

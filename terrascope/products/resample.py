@@ -120,11 +120,14 @@ def _aligned(
     west, _, _, north = tile.bounds
     row = round((grid.transform.f - north) / resolution_m)
     column = round((west - grid.transform.c) / resolution_m)
-    size = inside.shape[0]
-    index = np.where(inside, np.arange(inside.size).reshape(inside.shape), -1)
-    top, left = max(-row, 0), max(-column, 0)
-    index = index[top : min(size, grid.shape_yx[0] - row), left : grid.shape_yx[1] - column]
-    return MosaicWindow(row + top, column + left, index) if index.size else None
+    ys, xs = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
+    top, bottom = max(-row, int(ys[0])), min(int(ys[-1]) + 1, grid.shape_yx[0] - row)
+    left, right = max(-column, int(xs[0])), min(int(xs[-1]) + 1, grid.shape_yx[1] - column)
+    if top >= bottom or left >= right:
+        return None
+    index = np.arange(top, bottom)[:, None] * inside.shape[1] + np.arange(left, right)
+    index[~inside[top:bottom, left:right]] = -1
+    return MosaicWindow(row + top, column + left, index)
 
 
 def _occupied(
