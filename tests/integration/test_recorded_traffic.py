@@ -167,7 +167,8 @@ def test_planetary_computer_at_the_antimeridian(replay: Callable[..., Any]) -> N
     page = recorded("TestItemSearch.test_datetime_results_0")
     assert len(result.table) == len({item["id"] for item in page["features"]}) == 33
     bounds = shapely.bounds(result.table.footprints)
-    assert bounds.min() >= -180 and bounds.max() <= 180
+    assert bounds.min() >= -180
+    assert bounds.max() <= 180
     # 110 km squares: nothing wraps around the globe.
     assert max(g.area for g in result.table.footprints) < 5.0
     # 00:00 UTC on 1 January near 180 E is noon of that day; just beyond, of the day before.
