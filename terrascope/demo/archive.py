@@ -29,7 +29,7 @@ __all__ = ["DemoArchive", "demo_wishes", "write_demo_archive"]
 
 _BASELINE = (dt.date(2023, 1, 1), dt.date(2023, 12, 31))
 _TARGET = (dt.date(2024, 8, 1), dt.date(2024, 9, 30))
-_START, _END = dt.date(2023, 1, 3), dt.date(2024, 12, 30)
+_PERIOD = (dt.date(2023, 1, 3), dt.date(2024, 12, 30))
 _WRITERS = 2
 _MANTISSA = np.uint32(0xFFFF8000)  # eight bits of mantissa: steps of 0.4 %, or 0.017 dB
 _HALF_STEP = np.uint32(0x4000)
@@ -142,12 +142,12 @@ def demo_wishes(year: int) -> list[Wish]:
         return dt.date(year, month, day)
 
     return [
+        Wish(Disturbance.QUARRY, 170.0, on(2, 1), 150),
+        Wish(Disturbance.DRAINED_POND, 200.0, on(6, 3), 12),
         Wish(Disturbance.FLOOD, 620.0, on(7, 27), 4, on(10, 4)),
         Wish(Disturbance.FIRE, 270.0, on(6, 19), 2),
         Wish(Disturbance.INSECTS, 300.0, on(4, 20), 90),
         Wish(Disturbance.INSECTS, 220.0, on(5, 5), 80),
-        Wish(Disturbance.QUARRY, 170.0, on(2, 1), 150),
-        Wish(Disturbance.DRAINED_POND, 200.0, on(6, 3), 12),
         Wish(Disturbance.CONSTRUCTION, 190.0, on(2, 20), 120),
         Wish(Disturbance.CONSTRUCTION, 130.0, on(4, 2), 80),
         Wish(Disturbance.CLEAR_CUT, 190.0, on(1, 20), 40),
@@ -163,6 +163,7 @@ def write_demo_archive(
     directory: str | Path,
     *,
     seed: int = 7,
+    period: tuple[dt.date, dt.date] = _PERIOD,
     progress: Callable[[int, int], None] | None = None,
 ) -> DemoArchive:
     """Simulate two years of both sensors over two UTM zones, and write them.
@@ -173,6 +174,8 @@ def write_demo_archive(
         Made where needed; gets ``stac/``, ``truth/`` and ``aoi.geojson``.
     seed : int
         Of land, changes and weather.
+    period : tuple of datetime.date
+        First and last day; less than the two years makes an archive for tests.
     progress : callable or None
         Called with scenes done and scenes in all.
 
@@ -187,7 +190,7 @@ def write_demo_archive(
     aoi = root / "aoi.geojson"
     aoi.write_text(json.dumps(aoi_document()) + "\n", encoding="utf-8")
     grids = demo_grids()
-    optical = optical_passes(_START, _END, seed=seed, overcast=0.75)
+    optical = optical_passes(*period, seed=seed, overcast=0.75)
     old = _never_reprocessed(optical)
     events = _plan(seed)
     items: list[dict[str, Any]] = []
@@ -202,7 +205,7 @@ def write_demo_archive(
             ]
             jobs += [
                 pool.submit(_write_radar, tree, grid, scenery, echo)
-                for echo in radar_passes(_START, _END, seed=seed)
+                for echo in radar_passes(*period, seed=seed)
             ]
         for count, job in enumerate(as_completed(jobs), start=1):
             written = job.result()
@@ -243,14 +246,14 @@ def _scenery(grid: DemoGrid, events: list[Event], seed: int) -> Scenery:
     return Scenery(make_land(x_m, y_m, seed=seed), events)
 
 
-def _never_reprocessed(passes: list[OpticalPass]) -> dt.datetime:
+def _never_reprocessed(passes: list[OpticalPass]) -> dt.datetime | None:
     """Choose the clear scene of the baseline's summer that is still of an old processing."""
     summer = [p for p in passes if p.time.date().year == _BASELINE[0].year and p.time.month >= 6]
     whole = [p for p in summer if p.swath is None]
-    return min(whole, key=lambda p: (p.sky.cover, p.time)).time
+    return min(whole, key=lambda p: (p.sky.cover, p.time)).time if whole else None
 
 
-def _product(one: OpticalPass, old: dt.datetime) -> Product:
+def _product(one: OpticalPass, old: dt.datetime | None) -> Product:
     """Return how a pass was processed: the agency raises its baseline now and then."""
     if one.time == old:
         return Product("03.01")

@@ -112,13 +112,16 @@ def composite(
         On the 10 m grid; NaN where never clear.
     """
     items = [item for item in _items(archive) if _in(item, zone, window)]
+    nothing = np.full((1, *_shape(archive, zone)), np.nan, np.float32)
     with ThreadPoolExecutor(2) as pool:
         clear = list(pool.map(lambda item: _clear(archive, item), items))
         medians = {}
         for band in _BANDS:
             planes = pool.map(lambda item, b=band: _read(archive, item, b), items)
-            stack = np.stack([np.where(m, p, np.nan) for m, p in zip(clear, planes, strict=True)])
-            medians[band] = _nanmedian(stack)
+            pairs = zip(clear, planes, strict=True)
+            # One empty scene more: a window without scenes has a composite of nothing.
+            stack = [np.where(seen, plane, np.nan)[None] for seen, plane in pairs]
+            medians[band] = _nanmedian(np.concatenate([nothing, *stack]))
     return medians
 
 
@@ -148,6 +151,14 @@ def _in(item: Mapping[str, Any], zone: str, window: tuple[dt.date, dt.date]) -> 
     day = dt.date.fromisoformat(item["properties"]["datetime"][:10])
     right_zone = str(item["properties"]["proj:epsg"])[-2:] == zone[:2]
     return "scl" in item["assets"] and right_zone and window[0] <= day <= window[1]
+
+
+def _shape(archive: DemoArchive, zone: str) -> tuple[int, int]:
+    """Return the rows and columns of a zone's 10 m grid."""
+    everything = (dt.date.min, dt.date.max)
+    item = next(item for item in _items(archive) if _in(item, zone, everything))
+    rows, columns = item["assets"]["red"]["proj:shape"]
+    return rows, columns
 
 
 def _clear(archive: DemoArchive, item: Mapping[str, Any]) -> BoolArray:

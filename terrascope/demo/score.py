@@ -27,7 +27,6 @@ from pathlib import Path
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from rasterio.windows import Window
 from scipy import ndimage
 
 from terrascope.demo.archive import DemoArchive
@@ -215,10 +214,15 @@ def _read_on(file: Path, truth: ZoneTruth) -> NDArray[np.uint8]:
                 f"{file}: found {source.crs} {source.transform}; expected 10 m "
                 f"pixels of EPSG:{truth.epsg} on whole multiples of 10 m"
             )
-        rows, columns = truth.kind.shape
-        window = Window(int(column), int(row), columns, rows)
-        numbers = source.read(1, window=window, boundless=True, fill_value=int(Status.OUTSIDE))
-    return np.asarray(numbers, np.uint8)
+        numbers = np.asarray(source.read(1), np.uint8)
+    # Cut out by hand: the map may end before the truth does, or lie beside it.
+    rows = np.arange(truth.kind.shape[0]) + int(row)
+    columns = np.arange(truth.kind.shape[1]) + int(column)
+    inside_y = (rows >= 0) & (rows < numbers.shape[0])
+    inside_x = (columns >= 0) & (columns < numbers.shape[1])
+    cut = np.full(truth.kind.shape, int(Status.OUTSIDE), np.uint8)
+    cut[np.ix_(inside_y, inside_x)] = numbers[np.ix_(rows[inside_y], columns[inside_x])]
+    return cut
 
 
 def _percent(one: Rate) -> str:

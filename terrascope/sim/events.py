@@ -335,7 +335,7 @@ def _crop(land: Land, site: Site, event: Event) -> float:
 def _close(first: Site, second: Site) -> bool:
     """Tell whether two events would touch."""
     distance = np.hypot(first.x_m - second.x_m, first.y_m - second.y_m)
-    return bool(distance < 1.5 * (first.radius_m + second.radius_m) + 60.0)
+    return bool(distance < 1.2 * (first.radius_m + second.radius_m) + 60.0)
 
 
 def _local(land: Land, site: Site) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

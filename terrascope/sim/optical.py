@@ -111,7 +111,7 @@ def render_optical(scenery: Scenery, one: OpticalPass, *, stream: int = 0) -> Op
         times = band.gsd_m // 10
         plane = dense[index] if times == 1 else block_mean(dense[index], times)
         noise = rng.standard_normal(plane.shape, dtype=np.float32)
-        plane = plane + noise * (np.float32(0.0012) + np.float32(0.006) * np.abs(plane))
+        plane = plane + noise * (np.float32(0.0009) + np.float32(0.004) * np.abs(plane))
         plane[~_whole(imaged, times)] = np.nan
         bands[name] = plane
     scl[~_whole(imaged, 2)] = 0

@@ -152,10 +152,10 @@ def classify(land: Land, one: OpticalPass, clouds: Clouds, bands: FloatArray) ->
     weak = shadow - blind + 0.10 * grain
     scl[(weak > 0.40) & (nir > 0.02)] = 3
     scl[(weak > 0.40) & (nir < 0.06)] = 2
-    scl[(veil > 0.13 + 0.03 * grain) & (patch < 1.0)] = 10
+    scl[(veil > 0.15 + 0.03 * grain) & (patch < 1.0)] = 10
     seen = opacity - blind + 0.08 * grain
-    scl[seen > 0.30] = 8
-    scl[seen > 0.62] = 9
+    scl[seen > 0.36] = 8
+    scl[seen > 0.66] = 9
     bright = (blue > 0.145) & (opacity < 0.1) & (np.maximum(grain, patch) > 0.3)
     scl[bright] = 8
     scl[(green > 0.42) & (swir < 0.18) & (opacity < 0.5)] = 11

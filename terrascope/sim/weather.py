@@ -168,7 +168,7 @@ def optical_passes(
     lat: float = 49.8,
     lon: float = 18.0,
     every_days: int = 5,
-    partial: float = 0.15,
+    partial: float = 0.12,
     overcast: float = 0.85,
 ) -> list[OpticalPass]:
     """List the Sentinel-2 passes of a period, with their weather.
