@@ -138,11 +138,10 @@ class _BandReader:
 
 def _item(scene: SceneRef, dtypes: dict[str, np.dtype[Any]], geobox: GeoBox) -> pystac.Item:
     """Return a STAC item that states the wanted grid itself, so that odc-stac culls nothing."""
-    west, south, east, north = geobox.geographic_extent.boundingbox.bbox
     item = pystac.Item(
         id=scene.id,
         geometry=None,
-        bbox=[west, south, east, north],
+        bbox=None,
         datetime=scene.datetime,
         properties={},
         stac_extensions=_EXTENSIONS,

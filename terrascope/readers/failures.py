@@ -6,7 +6,13 @@ import re
 from collections.abc import Callable
 from typing import TypeVar
 
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
+from tenacity import (
+    Retrying,
+    retry_if_exception,
+    stop_after_attempt,
+    wait_exponential,
+    wait_random,
+)
 
 from terrascope.errors import ReadError
 
@@ -17,6 +23,7 @@ _T = TypeVar("_T")
 _URL_QUERY = re.compile(
     r"((?:https?|s3|gs|az|abfs|file|/vsi\w+)[^\s'\"?]*)\?[^\s'\")\],]*", re.IGNORECASE
 )
+_FILE_QUERY = re.compile(r"(\.(?:tiff?|jp2|vrt|zarr|nc))\?[^\s'\",)\]]*", re.IGNORECASE)
 _QUERY_PAIR = re.compile(
     r"\b(sig|signature|token|x-amz-[\w-]+|se|sp|sv|sr|skoid|key|access_?key\w*|password)"
     r"=[^\s&'\")\],]+",
@@ -65,11 +72,18 @@ def scrub(text: str) -> str:
     text : str
         Safe to log and to publish.
     """
-    return _USER_INFO.sub("", _QUERY_PAIR.sub(r"\1=***", _URL_QUERY.sub(r"\1", text)))
+    text = _FILE_QUERY.sub(r"\1", _URL_QUERY.sub(r"\1", text))
+    return _USER_INFO.sub("", _QUERY_PAIR.sub(r"\1=***", text))
 
 
 def read_error(
-    cause: BaseException, *, item: str, band: str, href: str, signed: bool = False
+    cause: BaseException,
+    *,
+    item: str,
+    band: str,
+    href: str,
+    signed: bool = False,
+    stalled: bool = False,
 ) -> ReadError:
     """Describe a failure of GDAL.
 
@@ -85,6 +99,8 @@ def read_error(
         Unsigned address of the raster.
     signed : bool
         True where links are signed: a 403 then may be a signature that ran out.
+    stalled : bool
+        True where it took as long as the time-out: GDAL does not say so of a read.
 
     Returns
     -------
@@ -99,7 +115,11 @@ def read_error(
             chain.append(text)
         link = link.__cause__ or link.__context__
     message = "; ".join(chain) or type(cause).__name__
-    transient = bool(_TRANSIENT.search(message)) or (signed and bool(_REFUSED.search(message)))
+    if stalled:
+        message = f"{message}; the transfer stalled"
+    transient = (
+        stalled or bool(_TRANSIENT.search(message)) or (signed and bool(_REFUSED.search(message)))
+    )
     return ReadError(
         f"cannot be read: {message}",
         item=item,
@@ -135,7 +155,7 @@ def retrying(call: Callable[[], _T], *, attempts: int, wait_s: float) -> _T:
         return call()
     policy = Retrying(
         stop=stop_after_attempt(attempts),
-        wait=wait_exponential_jitter(initial=wait_s, max=10.0, jitter=wait_s),
+        wait=wait_exponential(multiplier=wait_s, max=10.0) + wait_random(0.0, wait_s),
         retry=retry_if_exception(lambda error: isinstance(error, ReadError) and error.transient),
         reraise=True,
     )

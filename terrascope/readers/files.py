@@ -1,4 +1,4 @@
-"""Raster files: opened once per thread, checked against what the item states, read by window."""
+"""Raster files: opened once per thread, read by window, tried again where that can help."""
 
 from __future__ import annotations
 
@@ -6,33 +6,34 @@ import dataclasses
 import functools
 import os
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import rasterio
-from affine import Affine
 from numpy.typing import NDArray
-from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 from rasterio._env import set_gdal_config
 from rasterio.errors import RasterioError
-from rasterio.windows import Window
 
 from terrascope.errors import ReadError
-from terrascope.readers.failures import public_url, read_error, retrying
+from terrascope.readers.failures import read_error, retrying
 from terrascope.readers.protocol import fill_value
 from terrascope.readers.raster import read_onto
+from terrascope.readers.rasterfile import RasterFile
 from terrascope.types import AssetRef, SceneRef
 
-__all__ = ["FileAccess", "RasterFile", "asset_of"]
+__all__ = ["FileAccess", "asset_of"]
+
+_T = TypeVar("_T")
 
 _OPEN_FILES = 48
-_SAME_PX = 0.01
 _local = threading.local()
+_given_up: dict[str, tuple[float, ReadError]] = {}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,18 +51,23 @@ class FileAccess:
         In all, for transient failures.
     wait_s : float
         Before the second attempt; doubles.
+    rest_s : float
+        A remote file that failed in all attempts is not asked again for so long: a scene
+        touches many blocks, and each would wait for it anew.
     cache_mb : int
         GDAL's block cache of the process: enough for blocks that straddle two windows.
     """
 
     sign: Callable[[str], str] | None = None
-    timeout_s: float = 30.0
+    timeout_s: float = 20.0
     attempts: int = 3
     wait_s: float = 0.5
+    rest_s: float = 600.0
     cache_mb: int = 64
 
     def __post_init__(self) -> None:
-        if self.timeout_s <= 0 or self.attempts < 1 or self.wait_s < 0 or self.cache_mb < 1:
+        times = (self.wait_s, self.rest_s)
+        if self.timeout_s <= 0 or self.attempts < 1 or min(times) < 0 or self.cache_mb < 1:
             raise ValueError(f"{self}: expected positive times, attempts and cache")
 
     def environment(self) -> dict[str, str | int]:
@@ -81,9 +87,9 @@ class FileAccess:
             "GDAL_HTTP_TIMEOUT": 4 * stall,
             "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
             "GDAL_HTTP_MULTIPLEX": "YES",
+            "GDAL_INGESTED_BYTES_AT_OPEN": 32768,
             # GDAL remembers that a URL failed, so that a second attempt would not even ask.
             "CPL_VSIL_CURL_NON_CACHED": "/vsicurl/:/vsis3/",
-            "GTIFF_HONOUR_NEGATIVE_SCALEY": "YES",
         }
 
     def read(
@@ -109,22 +115,12 @@ class FileAccess:
         ReadError
             If the file cannot be read or contradicts the item.
         """
-        asset = asset_of(scene, band)
-        _cap_block_cache(self.cache_mb)
 
-        def once() -> None:
-            try:
-                with rasterio.Env(**self.environment()):
-                    file = self._open(scene, band, asset)
-                    fill = fill_value(asset, file.dtype)
-                    read_onto(file, geobox, out, resampling=resampling, fill=fill)
-            except (RasterioError, OSError, ValueError) as error:
-                _forget(asset.href)
-                raise read_error(
-                    error, item=scene.id, band=band, href=asset.href, signed=self.sign is not None
-                ) from _without_secrets(error)
+        def call(file: RasterFile, asset: AssetRef) -> None:
+            fill = fill_value(asset, file.dtype)
+            read_onto(file, geobox, out, resampling=resampling, fill=fill)
 
-        retrying(once, attempts=self.attempts, wait_s=self.wait_s)
+        self._with_file(scene, band, call)
 
     def dtype(self, scene: SceneRef, band: str) -> np.dtype[Any]:
         """Return the dtype that the file itself states.
@@ -146,18 +142,39 @@ class FileAccess:
         ReadError
             If the file cannot be opened or contradicts the item.
         """
-        asset = asset_of(scene, band)
+        return self._with_file(scene, band, lambda file, _: file.dtype)
 
-        def once() -> np.dtype[Any]:
+    def _with_file(
+        self, scene: SceneRef, band: str, call: Callable[[RasterFile, AssetRef], _T]
+    ) -> _T:
+        """Open a file, use it, and turn what goes wrong into a `ReadError`."""
+        asset = asset_of(scene, band)
+        remote = _local_path(asset.href) is None
+        _cap_block_cache(self.cache_mb)
+        _require_not_given_up(asset.href, self.rest_s)
+
+        def once() -> _T:
+            start = time.monotonic()
             try:
                 with rasterio.Env(**self.environment()):
-                    return self._open(scene, band, asset).dtype
+                    return call(self._open(scene, band, asset), asset)
             except (RasterioError, OSError, ValueError) as error:
+                _forget(asset.href)
                 raise read_error(
-                    error, item=scene.id, band=band, href=asset.href, signed=self.sign is not None
-                ) from _without_secrets(error)
+                    error,
+                    item=scene.id,
+                    band=band,
+                    href=asset.href,
+                    signed=self.sign is not None,
+                    stalled=remote and time.monotonic() - start > 0.9 * self.timeout_s,
+                ) from (None if remote else error)
 
-        return retrying(once, attempts=self.attempts, wait_s=self.wait_s)
+        try:
+            return retrying(once, attempts=self.attempts, wait_s=self.wait_s)
+        except ReadError as error:
+            if remote and error.transient:
+                _given_up[asset.href] = (time.monotonic(), error)
+            raise
 
     def _open(self, scene: SceneRef, band: str, asset: AssetRef) -> RasterFile:
         """Return this thread's open file; a local file that was rewritten is opened anew."""
@@ -183,105 +200,6 @@ class FileAccess:
         while len(cache) > _OPEN_FILES:
             cache.popitem(last=False)[1][1].close()
         return file
-
-
-class RasterFile:
-    """An open single-band raster, as `terrascope.readers.raster.Raster` wants it.
-
-    Parameters
-    ----------
-    dataset : rasterio.DatasetReader
-        The open file.
-    """
-
-    def __init__(self, dataset: Any) -> None:
-        self._dataset = dataset
-        self.transform: Affine = dataset.transform
-        self.shape_yx: tuple[int, int] = dataset.shape
-        self.dtype: np.dtype[Any] = np.dtype(dataset.dtypes[0])
-        self.nodata: float | None = dataset.nodata
-        self.crs: CRS | None = _crs(dataset.crs.to_wkt()) if dataset.crs else None
-        self._checked: set[tuple[object, ...]] = set()
-
-    def read_window(self, row: int, col: int, out: NDArray[Any]) -> None:
-        """Read stored numbers.
-
-        Parameters
-        ----------
-        row, col : int
-            First pixel.
-        out : ndarray, shape (y, x)
-            Filled; lies inside the raster.
-        """
-        self._dataset.read(1, window=Window(col, row, out.shape[1], out.shape[0]), out=out)
-
-    def close(self) -> None:
-        """Close the file."""
-        self._dataset.close()
-
-    def check(self, asset: AssetRef, item: str, band: str) -> None:
-        """Refuse a file that is not what the item says.
-
-        Parameters
-        ----------
-        asset : AssetRef
-            The item's statement.
-        item : str
-            Id of the scene.
-        band : str
-            Canonical name.
-
-        Raises
-        ------
-        ReadError
-            If the file has no georeference, several bands, or another grid than stated.
-        """
-        stated = (asset.epsg, asset.transform, asset.shape_yx)
-        if stated in self._checked:
-            return
-        complaint = self._complaint(asset)
-        if complaint is not None:
-            raise ReadError(complaint, item=item, band=band, url=public_url(asset.href))
-        self._checked.add(stated)
-
-    def _complaint(self, asset: AssetRef) -> str | None:
-        """Return the first contradiction."""
-        count, driver = self._dataset.count, self._dataset.driver
-        if self.crs is None:
-            return f"the {driver} file has no coordinate reference system; refused"
-        epsg, shape, at = asset.epsg, asset.shape_yx, asset.transform
-        checks = (
-            (
-                self.transform.is_identity or self.transform.is_degenerate,
-                f"the {driver} file has no geotransform",
-            ),
-            (count != 1, f"the file has {count} bands, expected 1"),
-            (
-                epsg is not None and self.crs != _crs(f"EPSG:{epsg}"),
-                f"the item states EPSG:{epsg}, the file has {_crs_name(self.crs)}",
-            ),
-            (
-                shape is not None and tuple(shape) != self.shape_yx,
-                f"the item states shape {shape}, the file has {self.shape_yx}",
-            ),
-            (
-                at is not None and not self._lies_at(Affine(*at[:6])),
-                f"the item states transform {at}, the file has {tuple(self.transform[:6])}",
-            ),
-        )
-        return next((f"{text}; refused" for wrong, text in checks if wrong), None)
-
-    def _lies_at(self, stated: Affine) -> bool:
-        """Compare two georeferences at the corners, in pixels."""
-        if self.transform.is_degenerate:
-            return False
-        rows, cols = self.shape_yx
-        inverse = ~self.transform
-        return all(
-            max(abs(a - b) for a, b in zip(inverse * (stated * corner), corner, strict=True))
-            < _SAME_PX
-            for corner in ((0, 0), (cols, 0), (0, rows), (cols, rows))
-        )
 
 
 def asset_of(scene: SceneRef, band: str) -> AssetRef:
@@ -337,10 +255,8 @@ def _without_secrets(error: BaseException) -> BaseException | None:
     return None if "://" in f"{error}{error.__cause__}{error.__context__}" else error
 
 
-@functools.lru_cache(maxsize=256)
-def _crs(text: str) -> CRS:
-    return CRS(text)
-
-
-def _crs_name(crs: CRS) -> str:
-    return f"EPSG:{crs.epsg}" if crs.epsg else str(crs)[:80]
+def _require_not_given_up(href: str, rest_s: float) -> None:
+    """Repeat the failure of an address that is left alone for a while."""
+    failed = _given_up.get(href)
+    if failed is not None and time.monotonic() - failed[0] < rest_s:
+        raise failed[1].with_traceback(None)
