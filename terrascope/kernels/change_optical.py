@@ -21,11 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from terrascope.kernels.deviation import AXES, Deviation, OpticalPast
-from terrascope.kernels.evidence import Evidence, log_likelihood_ratio
+from terrascope.kernels.evidence import STRONGEST_DEVIATION, Evidence, log_likelihood_ratio
 from terrascope.kernels.indices import INDICES, index_value
 from terrascope.kernels.persistence import persistent_anomaly
 from terrascope.kernels.smoothing import gaussian_mean
-from terrascope.types import ChangeKind, FloatArray
+from terrascope.types import BoolArray, ChangeKind, FloatArray
 
 __all__ = ["OPTICAL_BANDS", "OPTICAL_HALO_M", "screen_optical"]
 
@@ -98,10 +98,11 @@ def screen_optical(
     persistent, start = [], []
     for axis in AXES:
         lasting, first = persistent_anomaly(np.stack([one.axes[axis] for one in deviations]))
-        persistent.append(gaussian_mean(lasting, sigma_m=_SMOOTHING_M, pixel_m=pixel_m))
+        bounded = np.minimum(lasting, np.float32(STRONGEST_DEVIATION))
+        persistent.append(gaussian_mean(bounded, sigma_m=_SMOOTHING_M, pixel_m=pixel_m))
         start.append(first)
     scores = np.stack(persistent)
-    seen = np.isfinite(scores).any(axis=0)
+    seen: BoolArray = np.asarray(np.isfinite(scores).any(axis=0))
     best = np.where(np.isfinite(scores), scores, -np.inf).argmax(axis=0)
     support = log_likelihood_ratio(np.take_along_axis(scores, best[None], axis=0)[0])
     strongest, deviation = _strongest(deviations, seen)
@@ -153,6 +154,7 @@ def _kinds(
     by_axis = np.array(
         [
             ChangeKind.VEGETATION_LOSS,
+            ChangeKind.VEGETATION_LOSS,
             ChangeKind.REGROWTH,
             ChangeKind.WATER_GAIN,
             ChangeKind.WATER_LOSS,
@@ -166,7 +168,7 @@ def _kinds(
 
 
 def _strongest(
-    deviations: Sequence[Deviation], seen: NDArray[np.bool_]
+    deviations: Sequence[Deviation], seen: BoolArray
 ) -> tuple[NDArray[np.uint8], FloatArray]:
     """Find the index that deviates most at the end of the target."""
     code = np.zeros(seen.shape, dtype=np.uint8)

@@ -151,12 +151,13 @@ def screen_sar(
         power = _multilook(date, pixel_m)
         variance = natural + 2 * speckle + _floor_variance(reference) + _floor_variance(power)
         score = (power - reference) / np.sqrt(variance)
-        both = (score[0] + score[1]) / 2
         is_water = _is_water(power[0], power[1])
         # Wind moves VV of water by 10 dB; only VH tells whether water went or came.
         dry = score[1] * (1 - logistic(power[1], *_falling(_WATER_VH)))
-        rises.append(both + was_water * (dry - both))
-        falls.append(-both * (1 - was_water))
+        # Both polarisations have to move: wind roughens VV alone. NaN (no VH) is passed over.
+        rise = np.fmin(score[0], score[1])
+        rises.append(rise + was_water * (dry - rise))
+        falls.append(-np.fmax(score[0], score[1]) * (1 - was_water))
         scores.append(score)
         wet_after.append(is_water)
     fall, fall_start = persistent_anomaly(np.stack(falls))
@@ -218,7 +219,8 @@ def _natural_variance(baseline_db: FloatArray) -> FloatArray:
 def _floor_variance(decibel: FloatArray) -> FloatArray:
     """Variance in dB that a noise floor of uncertain subtraction (half of it) adds."""
     ratio = np.power(np.float32(10), (np.float32(_NOISE_FLOOR_DB) - decibel) / np.float32(10))
-    return np.square(np.float32(0.5 * 10 / np.log(10)) * ratio)
+    variance: FloatArray = np.square(np.float32(0.5 * 10 / np.log(10)) * ratio)
+    return variance
 
 
 def _latest(values: Sequence[FloatArray]) -> FloatArray:

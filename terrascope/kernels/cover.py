@@ -27,13 +27,13 @@ from terrascope.types import FloatArray
 
 __all__ = ["crop_cycle_range", "logistic", "tree_probability", "water_probability"]
 
-# Closed canopies of trees shade themselves: red stays below 0.05 and 1.6 um below 0.18, where
-# crops and grass reach 0.2 to 0.25 [1][3]. Without a short-wave band the near infrared (0.40)
+# Closed canopies of trees shade themselves: red stays below 0.05, and 1.6 um lies at 0.08 to 0.15,
+# where closed crops and grass have 0.18 to 0.23 [1][3]. Without a short-wave band the near infrared (0.40)
 # stands in: only crops exceed it.
 _TREE_RED: Final = (0.05, 0.005)
-_TREE_SWIR: Final = (0.18, 0.015)
+_TREE_SWIR: Final = (0.165, 0.012)
 _TREE_NIR: Final = (0.40, 0.03)
-_TREE_NDVI: Final = (0.30, 0.05)
+_TREE_NDVI: Final = (0.25, 0.04)
 """Leafless trees stay above it, water and burnt ground do not."""
 
 _WATER: Final = (0.0, 0.05)
@@ -88,13 +88,15 @@ def tree_probability(reflectance: Mapping[str, FloatArray]) -> FloatArray:
     probability : ndarray of float32
         0 to 1, NaN where not observed.
     """
-    ndvi = index_value(INDICES["ndvi"], reflectance)
-    probability = logistic(reflectance["red"], _TREE_RED[0], -_TREE_RED[1])
-    probability = probability * logistic(ndvi, *_TREE_NDVI)
+    green = logistic(index_value(INDICES["ndvi"], reflectance), *_TREE_NDVI)
+    dark = logistic(reflectance["red"], _TREE_RED[0], -_TREE_RED[1])
     if "swir16" in reflectance:
-        return probability * logistic(reflectance["swir16"], _TREE_SWIR[0], -_TREE_SWIR[1])
-    nir = reflectance["nir" if "nir" in reflectance else "nir08"]
-    return probability * logistic(nir, _TREE_NIR[0], -_TREE_NIR[1])
+        shaded = logistic(reflectance["swir16"], _TREE_SWIR[0], -_TREE_SWIR[1])
+    else:
+        nir = reflectance["nir" if "nir" in reflectance else "nir08"]
+        shaded = logistic(nir, _TREE_NIR[0], -_TREE_NIR[1])
+    # The conditions hang together, so their conjunction is the least of them, not the product.
+    return np.minimum(np.minimum(green, dark), shaded)
 
 
 def water_probability(reflectance: Mapping[str, FloatArray]) -> FloatArray:

@@ -43,9 +43,9 @@ from terrascope.types import FloatArray
 
 __all__ = ["AXES", "Deviation", "OpticalPast"]
 
-AXES: Final = ("loss", "gain", "wet", "dry", "sealed")
-"""Directions in which land changes: green vegetation lost or gained, water come or gone, and
-mineral surfaces that no field shows (roofs, asphalt, quarries)."""
+AXES: Final = ("loss", "burn", "gain", "wet", "dry", "sealed")
+"""Directions in which land changes: green vegetation lost, burnt or gained, water come or gone,
+and mineral surfaces that no field shows (roofs, asphalt, quarries)."""
 
 _STABILITY: Final = 0.05
 """Difference of an index between two years over unchanged land, 1 sigma: the unburned class of
@@ -53,6 +53,10 @@ dNBR [1], read as two sigma."""
 
 _RELATIVE_STABILITY: Final = 0.1
 """The same for a plain band: what moves a normalised difference by 0.05 moves a band by 10 %."""
+
+_EXPECTED_WEIGHT: Final = 4.0
+"""Residuals of a pixel's own series that weigh as much as the general expectation: after a quiet
+year three sigma of NBR come down to the unburned class' 0.1 [1]."""
 
 _SEASONAL_SLOPE: Final = 0.05
 """Further standard deviation of an index per month between baseline and target: deciduous NDVI
@@ -78,6 +82,7 @@ _GREEN_NDVI: Final = (0.3, 0.05)
 _PIGMENT: Final = MappingProxyType({"ndvi": -1, "grvi": -1, "red": 1})
 _LEAF_WATER: Final = MappingProxyType({"nbr": -1, "ndmi": -1, "swir": 1})
 _FLATNESS: Final = MappingProxyType({"ndwi": 1, "mndwi": 1})
+_LEAF_STRUCTURE: Final = MappingProxyType({"ndvi": -1, "nir": -1})
 _DARKNESS: Final = MappingProxyType({"nir": -1, "swir": -1})
 
 
@@ -117,6 +122,7 @@ class OpticalPast:
         self._indices = available_indices(self._bands)
         self._low: dict[str, FloatArray] = {}
         self._high: dict[str, FloatArray] = {}
+        self._jitter = {index.name: _Jitter(index) for index in self._indices}
         self._permanence = self._survey()
 
     def _survey(self) -> FloatArray:
@@ -130,13 +136,17 @@ class OpticalPast:
             count += np.isfinite(trees[-1])
             for index in self._indices:
                 value = index_value(index, spectra)
+                self._jitter[index.name].add(value)
                 low = self._low.get(index.name, value)
                 high = self._high.get(index.name, value)
                 self._low[index.name] = np.fmin(low, value)
                 self._high[index.name] = np.fmax(high, value)
         permanence = np.maximum(nan_median(np.stack(trees)), nan_median(np.stack(water)))
         barren = logistic(self._high["ndvi"], _GREEN_NDVI[0], -_GREEN_NDVI[1])
-        return np.where(count >= _FULL_YEAR, np.maximum(permanence, barren), permanence)
+        # Over a year the dates bear each other out: the odds of two of them multiply.
+        certain = np.maximum(permanence, barren)
+        certain = certain * certain / (certain * certain + (1 - certain) * (1 - certain))
+        return np.where(count >= _FULL_YEAR, certain, permanence)
 
     def compare(self, target: Mapping[str, FloatArray], month: int, *, repeated: bool) -> Deviation:
         """Compare one target period with its prediction.
@@ -158,15 +168,10 @@ class OpticalPast:
         predicted, reach = seasonal_reference(self._baseline, self._months, month)
         before = dict(zip(self._bands, predicted, strict=True))
         season = np.float32(_SEASONAL_SLOPE) * np.maximum(reach[0].astype(np.float32) - 1, 0)
-        clear = _without_veil(before, target)
+        # A roof whitens like a cloud: only a second date tells them apart.
+        clear = target if repeated else _without_veil(before, target)
         scores = {index.name: self._score(index, before, clear, season) for index in self._indices}
-        # A roof whitens like a cloud; only a second date tells them apart.
-        flat = {
-            index.name: self._score(index, before, target, season)
-            for index in self._indices
-            if repeated and index.name in _FLATNESS
-        }
-        axes = self._axes(scores, {**scores, **flat}, before, clear)
+        axes = self._axes(scores, before, clear)
         return Deviation({i.code: scores[i.name] for i in self._indices}, axes)
 
     def _score(
@@ -181,8 +186,10 @@ class OpticalPast:
         natural = np.float32(_STABILITY) if index.minus else np.float32(_RELATIVE_STABILITY) * old
         seasonal = season if index.minus else 2 * season * old
         variance = index_variance(index, before) + index_variance(index, after)
-        variance = variance + natural * natural + seasonal * seasonal
-        return self._departure(index, old, new) / np.sqrt(variance)
+        variance = self._jitter[index.name].shrink(variance + natural * natural)
+        variance = variance + seasonal * seasonal
+        score: FloatArray = self._departure(index, old, new) / np.sqrt(variance)
+        return score
 
     def _departure(self, index: Index, old: FloatArray, new: FloatArray) -> FloatArray:
         """Mean of the departures from the seasonal course and from the cycle, by permanence."""
@@ -195,7 +202,6 @@ class OpticalPast:
     def _axes(
         self,
         scores: Mapping[str, FloatArray],
-        as_seen: Mapping[str, FloatArray],
         before: Mapping[str, FloatArray],
         target: Mapping[str, FloatArray],
     ) -> dict[str, FloatArray]:
@@ -203,20 +209,63 @@ class OpticalPast:
         pigment, water = _signed(scores, _PIGMENT), _signed(scores, _LEAF_WATER)
         flat, dark = _signed(scores, _FLATNESS), _signed(scores, _DARKNESS)
         assert pigment is not None and dark is not None  # noqa: S101, PT018  # red and nir are there
-        water = pigment if water is None else water
-        pale = _signed(as_seen, _FLATNESS)
-        if flat is None or pale is None:
-            flat = pale = np.full_like(pigment, np.nan)
+        structure = _signed(scores, _LEAF_STRUCTURE)
+        assert structure is not None  # noqa: S101
+        if water is None:
+            water, structure = pigment, np.minimum(pigment, structure)
+        flat = np.full_like(pigment, np.nan) if flat is None else flat
         was, is_water = water_probability(before), water_probability(target)
         ndvi = index_value(self._indices[0], target)
         bare = logistic(ndvi, _GREEN_NDVI[0], -_GREEN_NDVI[1])
         return {
             "loss": np.minimum(pigment, water),
+            # Char is as dark in the red as leaves are: leaf structure stands in for pigment.
+            "burn": np.minimum(structure, water),
             "gain": -np.maximum(pigment, water),
-            "wet": np.minimum(flat, dark) * np.minimum(2 * is_water, np.float32(1)),
+            "wet": np.minimum(flat, dark) * np.minimum(2 * is_water, np.float32(1)) * (1 - was),
             "dry": -np.maximum(flat, dark) * np.minimum(2 * was, np.float32(1)),
-            "sealed": pale * (1 - is_water) * bare,
+            "sealed": flat * (1 - is_water) * bare,
         }
+
+
+class _Jitter:
+    """Noise from date to date of one index, gathered over a series as it passes.
+
+    The difference of a date from the mean of its neighbours has 1.5 times the
+    variance of one date, which is also that of a target's difference from a
+    median of three.
+    """
+
+    def __init__(self, index: Index) -> None:
+        self._relative = not index.minus
+        self._last: list[FloatArray] = []
+        self._total: FloatArray | None = None
+        self._count: FloatArray | None = None
+
+    def add(self, value: FloatArray) -> None:
+        """Take the next date."""
+        self._last.append(value)
+        if len(self._last) < 3:
+            return
+        before, middle, after = self._last
+        del self._last[0]
+        residual = middle - (before + after) / 2
+        # A missed cloud or a harvest is no noise: three sigma of natural change at most.
+        limit = 3 * _RELATIVE_STABILITY if self._relative else 3 * _STABILITY
+        scale = np.abs(middle) if self._relative else np.float32(1)
+        residual = np.minimum(np.abs(residual), np.float32(limit) * scale)
+        seen = np.isfinite(residual)
+        squared = np.where(seen, residual * residual, np.float32(0))
+        self._total = squared if self._total is None else self._total + squared
+        count = seen.astype(np.float32)
+        self._count = count if self._count is None else self._count + count
+
+    def shrink(self, expected: FloatArray) -> FloatArray:
+        """Weigh the variance that is expected of any pixel with what was seen of this one."""
+        if self._total is None or self._count is None:
+            return expected
+        weight = np.float32(_EXPECTED_WEIGHT)
+        return (weight * expected + self._total) / (weight + self._count)
 
 
 def _signed(scores: Mapping[str, FloatArray], signs: Mapping[str, int]) -> FloatArray | None:

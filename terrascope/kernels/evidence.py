@@ -10,7 +10,14 @@ from numpy.typing import NDArray
 
 from terrascope.types import FloatArray
 
-__all__ = ["PRIOR_CHANGE", "PRIOR_LOG_ODDS", "Evidence", "log_likelihood_ratio"]
+__all__ = [
+    "MAX_SUPPORT",
+    "PRIOR_CHANGE",
+    "PRIOR_LOG_ODDS",
+    "STRONGEST_DEVIATION",
+    "Evidence",
+    "log_likelihood_ratio",
+]
 
 PRIOR_CHANGE: Final = 0.01
 """Share of ground that changes within a year: canopy mortality in Europe is close to 1 % a year,
@@ -21,6 +28,10 @@ PRIOR_LOG_ODDS: Final = float(np.log(PRIOR_CHANGE / (1 - PRIOR_CHANGE)))
 
 MAX_SUPPORT: Final = 10.0
 """Bound of one sensor's log-likelihood ratio: no model of noise holds at 1 in 20,000."""
+
+STRONGEST_DEVIATION: Final = 2 * (-2 * PRIOR_LOG_ODDS) ** 0.5
+"""Deviations are cut at twice the one that is as likely as not before they are smoothed: the
+border of a change then stays where half of the weight lies, however strong the change is."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -22,8 +22,10 @@ def persistent_anomaly(deviation: FloatArray) -> tuple[FloatArray, NDArray[np.in
 
     For each possible start, the deviation that at least half of the observed
     periods from there on reach (the lower median): one missed cloud neither
-    makes nor hides a change. The start with the strongest such deviation wins,
-    among those with two observed periods behind them where the pixel has two.
+    makes nor hides a change. Agreement of n periods makes it sqrt(2 n / (n + 1))
+    times as improbable: their differences share the baseline's error, so they
+    correlate by one half. The start with the strongest anomaly wins, among
+    those with two observed periods behind them where the pixel has two.
 
     Parameters
     ----------
@@ -37,17 +39,21 @@ def persistent_anomaly(deviation: FloatArray) -> tuple[FloatArray, NDArray[np.in
     start : ndarray of int16, shape (y, x)
         First period of the anomaly, -1 where never observed.
     """
+    if len(deviation) == 1:
+        return deviation[0], np.where(np.isfinite(deviation[0]), 0, -1).astype(np.int16)
     seen = np.isfinite(deviation)
     count = seen.sum(axis=0)
     best = np.full(deviation.shape[1:], np.nan, dtype=np.float32)
     start = np.full(deviation.shape[1:], -1, dtype=np.int16)
     needed = np.array([_needed(n) for n in range(len(deviation) + 1)])[count]
+    n = np.arange(len(deviation) + 1, dtype=np.float32)
+    agreement = np.sqrt(2 * n / (n + 1))
     ordered = np.full_like(deviation, np.nan)
     for first in reversed(range(len(deviation))):
         ordered = _insert(ordered, deviation[first])
         behind = seen[first:].sum(axis=0)
         middle = np.maximum(behind - 1, 0) // 2
-        lasting = np.take_along_axis(ordered, middle[None], axis=0)[0]
+        lasting = np.take_along_axis(ordered, middle[None], axis=0)[0] * agreement[behind]
         better = seen[first] & (behind >= needed) & ~(lasting <= best)
         best = np.where(better, lasting, best)
         start[better] = first

@@ -47,12 +47,13 @@ def nan_median(stack: FloatArray) -> FloatArray:
         NaN where nothing was observed.
     """
     if stack.shape[0] == 1:
-        return stack[0]
+        only: FloatArray = stack[0]
+        return only
     ordered = np.sort(stack, axis=0)
     count = np.isfinite(ordered).sum(axis=0)
     low = np.take_along_axis(ordered, np.maximum(count - 1, 0)[None] // 2, axis=0)[0]
     high = np.take_along_axis(ordered, np.minimum(count // 2, len(stack) - 1)[None], axis=0)[0]
-    median: FloatArray = np.where(count % 2 == 1, low, (low + high) / 2).astype(np.float32)
+    median: FloatArray = np.where(count % 2 == 1, low, (low + high) / np.float32(2))
     return median
 
 
