@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ from terrascope.types import NODATA_INT16, Quality, SceneRef
 
 __all__ = ["OpticalStack"]
 
+_READ_PIXELS = 4 * 2**20
 _UNSEEN = np.uint8(Quality.CLOUD | Quality.SHADOW | Quality.SNOW | Quality.NODATA)
 
 
@@ -130,11 +131,8 @@ class OpticalStack:
             found, held = self._tested(scene, geobox)
             bits |= found
         steps = np.empty((len(spec.bands), *geobox.shape.yx), np.int16)
-        for plane, band in zip(steps, spec.bands, strict=True):
-            stored = held.get(band)
-            if stored is None:
-                stored = self._reader.read(scene, [band], geobox, resampling=spec.resampling)[0]
-            asset = scene.assets[band]
+        for band, stored in self._stored(scene, geobox, held):
+            asset, plane = scene.assets[band], steps[spec.bands.index(band)]
             plane[...] = rescale_int16(
                 stored,
                 scale=asset.scale,
@@ -145,11 +143,24 @@ class OpticalStack:
             bits[plane == NODATA_INT16] |= np.uint8(Quality.NODATA)
         return steps, bits
 
+    def _stored(
+        self, scene: SceneRef, geobox: GeoBox, held: dict[str, NDArray[Any]]
+    ) -> Iterator[tuple[str, NDArray[Any]]]:
+        """Yield stored numbers by band: those read already, then the others, a few at a time."""
+        yield from held.items()
+        wanted = [band for band in self._spec.bands if band not in held]
+        pixels = geobox.shape.y * geobox.shape.x
+        for group in _alike(scene, wanted, at_once=max(1, _READ_PIXELS // pixels)):
+            numbers = self._reader.read(scene, group, geobox, resampling=self._spec.resampling)
+            yield from zip(group, numbers, strict=True)
+
     def _classified(self, scene: SceneRef, geobox: GeoBox) -> NDArray[np.uint8]:
         halo = self._spec.halo_px
         wide = geobox.pad(halo) if halo else geobox
         scl = self._reader.read(scene, ["scl"], wide, resampling="nearest")[0]
-        bits = self._grown(mask_scl(scl.astype(np.uint8, copy=False)))
+        bits = self._grown(
+            mask_scl(scl.astype(np.uint8, copy=False)), Quality.CLOUD, Quality.SHADOW
+        )
         return bits | np.uint8(Quality.BY_SCL)
 
     def _tested(
@@ -159,8 +170,12 @@ class OpticalStack:
         wide = geobox.pad(halo) if halo else geobox
         inner = slice(halo, wide.shape.y - halo), slice(halo, wide.shape.x - halo)
         reflectance, held = {}, {}
-        for band in _mask_bands(scene):
-            stored = self._reader.read(scene, [band], wide, resampling=self._spec.resampling)[0]
+        bands = _mask_bands(scene)
+        if not bands:
+            raise ReadError("no band to look for clouds in; use mask 'none'", item=scene.id)
+        resampling = self._spec.resampling
+        numbers = self._reader.read(scene, bands, wide, resampling=resampling)
+        for band, stored in zip(bands, numbers, strict=True):
             asset = scene.assets[band]
             reflectance[band] = to_reflectance(
                 stored,
@@ -170,17 +185,16 @@ class OpticalStack:
             )
             if band in self._spec.bands:
                 held[band] = stored[inner]
-        if not reflectance:
-            raise ReadError("no band to look for clouds in; use mask 'none'", item=scene.id)
         found = mask_spectrum(reflectance, pixel_m=self._spec.resolution_m)
-        return self._grown(found) | np.uint8(Quality.BY_SPECTRUM), held
+        # The dark pixels of the spectral test are shadow or they are not; clouds have soft edges.
+        return self._grown(found, Quality.CLOUD) | np.uint8(Quality.BY_SPECTRUM), held
 
-    def _grown(self, wide: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Grow cloud and shadow, then cut the halo off."""
+    def _grown(self, wide: NDArray[np.uint8], *kinds: Quality) -> NDArray[np.uint8]:
+        """Grow some classes, then cut the halo off."""
         halo, spec = self._spec.halo_px, self._spec
         inner = slice(halo, wide.shape[0] - halo), slice(halo, wide.shape[1] - halo)
         bits = wide[inner].copy()
-        for kind in (Quality.CLOUD, Quality.SHADOW):
+        for kind in kinds:
             flag = np.uint8(kind)
             grown = dilate((wide & flag) != 0, spec.mask_dilation_m, spec.resolution_m)
             bits[grown[inner]] |= flag
@@ -195,6 +209,18 @@ def _mask_bands(scene: SceneRef) -> list[str]:
         for kind in kinds
         if (found := next((band for band in kind if band in scene.assets), None)) is not None
     ]
+
+
+def _alike(scene: SceneRef, bands: Sequence[str], *, at_once: int) -> Iterator[list[str]]:
+    """Group bands of one raster grid and dtype, so that a read works out positions once."""
+    groups: dict[object, list[str]] = {}
+    for band in bands:
+        asset = scene.assets.get(band)
+        facts = asset and (asset.transform, asset.shape_yx, asset.dtype, asset.nodata)
+        groups.setdefault(facts, []).append(band)
+    for group in groups.values():
+        for start in range(0, len(group), at_once):
+            yield group[start : start + at_once]
 
 
 def _composite(planes: Sequence[NDArray[np.int16]], spec: CubeSpec) -> NDArray[np.int16]:

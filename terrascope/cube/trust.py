@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from affine import Affine
 from odc.geo.geobox import GeoBox
 
 from terrascope.errors import RadiometryError, ReadError
+from terrascope.kernels.masks import mask_scl
 from terrascope.kernels.radiometry import OffsetVerdict, check_offset, to_reflectance
-from terrascope.readers import Reader
-from terrascope.types import AssetRef, SceneRef
+from terrascope.readers import Reader, fill_value
+from terrascope.types import AssetRef, FloatArray, SceneRef
 
 __all__ = ["require_consistent_offset"]
 
+_WITNESSES = ("blue", "swir16", "swir22")
 _BLOCK = 512
 _SAMPLE = 128
 _OFFSET_BASELINE = "04.00"
@@ -55,7 +57,7 @@ def require_consistent_offset(scene: SceneRef, reader: Reader) -> None:
     with _lock:
         verdict = _verdicts.get(key)
     if verdict is None:
-        verdict = _judge(scene, red, nir, reader)
+        verdict = _judge(scene, nir, reader)
         with _lock:
             _verdicts[key] = verdict
             while len(_verdicts) > _KEPT:
@@ -75,25 +77,39 @@ def _cannot_be_wrong(scene: SceneRef, red: AssetRef) -> bool:
     return red.offset == 0 and "" < scene.baseline < _OFFSET_BASELINE
 
 
-def _judge(scene: SceneRef, red: AssetRef, nir: str, reader: Reader) -> OffsetVerdict:
-    samples: dict[str, list[np.ndarray]] = {"red": [], nir: []}
+def _judge(scene: SceneRef, nir: str, reader: Reader) -> OffsetVerdict:
     try:
-        for geobox in _samples(red):
-            for band, parts in samples.items():
-                asset = scene.assets[band]
-                stored = reader.read(scene, [band], geobox, resampling="nearest")[0]
-                parts.append(
-                    to_reflectance(
-                        stored, scale=asset.scale, offset=asset.offset, nodata=asset.nodata or 0
-                    ).ravel()
-                )
+        red, second = _sampled(scene, ("red", nir), reader)
+        verdict = check_offset(red, second)
+        if verdict is not OffsetVerdict.NOT_SUBTRACTED:
+            return verdict
+        # Read more only where it matters: haze lifts the visible, an offset lifts every band.
+        others = tuple(band for band in _WITNESSES if band in scene.assets)
+        red, second, *rest = _sampled(scene, ("red", nir, *others), reader)
+        return check_offset(red, second, rest)
     except ReadError as error:
         if error.transient:
             raise
         return OffsetVerdict.UNDECIDED
-    if not samples["red"]:
-        return OffsetVerdict.UNDECIDED
-    return check_offset(np.concatenate(samples["red"]), np.concatenate(samples[nir]))
+
+
+def _sampled(scene: SceneRef, bands: Sequence[str], reader: Reader) -> list[FloatArray]:
+    """Read a sample of reflectance, NaN where missing or classified as cloud."""
+    samples: list[list[FloatArray]] = [[] for _ in bands]
+    for geobox in _samples(scene.assets["red"]):
+        hidden = None
+        if "scl" in scene.assets:
+            classes = reader.read(scene, ["scl"], geobox, resampling="nearest")[0]
+            hidden = mask_scl(classes.astype(np.uint8, copy=False)) != 0
+        for band, parts in zip(bands, samples, strict=True):
+            asset = scene.assets[band]
+            stored = reader.read(scene, [band], geobox, resampling="nearest")[0]
+            nodata = fill_value(asset, stored.dtype)
+            values = to_reflectance(stored, scale=asset.scale, offset=asset.offset, nodata=nodata)
+            if hidden is not None:
+                values[hidden] = np.nan
+            parts.append(values.ravel())
+    return [np.concatenate(parts) if parts else np.empty(0, np.float32) for parts in samples]
 
 
 def _samples(asset: AssetRef) -> Iterator[GeoBox]:

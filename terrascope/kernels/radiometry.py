@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ __all__ = [
 _LARGEST = 32767
 _MIN_VEGETATION_PX = 400
 _MIN_VALID_PX = 2000
+_FLOOR = 0.09
 
 
 class OffsetVerdict(enum.Enum):
@@ -215,22 +217,27 @@ def from_db(level: FloatArray) -> FloatArray:
     return power
 
 
-def check_offset(red: FloatArray, nir: FloatArray) -> OffsetVerdict:
+def check_offset(
+    red: FloatArray, nir: FloatArray, others: Sequence[FloatArray] = ()
+) -> OffsetVerdict:
     """Hold a scene's reflectance against what vegetation and dark ground can look like.
 
     The difference of near infrared and red does not depend on an offset, so it
     picks vegetation whatever the offset is; there, red is 0.01 to 0.08. An
     offset of -0.1 applied to numbers that have lost it already makes most of it
-    negative; one that was forgotten lifts all of it above 0.1. Haze lifts red as
-    well, but not the darkest of it by so much. Scenes with hardly any vegetation
-    are refused only where a fifth of all ground is well below zero in both
-    bands.
+    negative; one that was forgotten lifts all ground above 0.1, in every band.
+    Thin cloud lifts red as well: leave cloudy pixels out where they are known.
+    Scenes with hardly any vegetation are refused only where a fifth of all
+    ground is well below zero.
 
     Parameters
     ----------
     red, nir : ndarray of float32
-        Surface reflectance with the stated offset applied, NaN where missing: a sample of the
-        scene.
+        Surface reflectance with the stated offset applied, NaN where missing or cloudy: a
+        sample of the scene.
+    others : sequence of ndarray of float32
+        Further bands of the same sample, best blue and short-wave infrared: their floor must
+        agree before an offset is called forgotten.
 
     Returns
     -------
@@ -240,7 +247,8 @@ def check_offset(red: FloatArray, nir: FloatArray) -> OffsetVerdict:
     Notes
     -----
     The rule is ours: vegetated (nir - red >= 0.2) red has a median below -0.02 (twice), or a
-    1st percentile above 0.09 and a median below 0.2 (not subtracted).
+    1st percentile above 0.09 and a median below 0.2 while no other band has a 1st percentile
+    below 0.09 (not subtracted).
     """
     valid = ~(np.isnan(red) | np.isnan(nir))
     red, nir = red[valid], nir[valid]
@@ -248,12 +256,13 @@ def check_offset(red: FloatArray, nir: FloatArray) -> OffsetVerdict:
         return OffsetVerdict.UNDECIDED
     vegetation = red[nir - red >= 0.2]
     if vegetation.size < _MIN_VEGETATION_PX:
-        if np.count_nonzero((red < -0.03) & (nir < 0.2)) > 0.2 * red.size:
-            return OffsetVerdict.TWICE
-        return OffsetVerdict.UNDECIDED
+        black = np.count_nonzero((red < -0.03) & (nir < 0.2)) > 0.2 * red.size
+        return OffsetVerdict.TWICE if black else OffsetVerdict.UNDECIDED
     low, middle = np.percentile(vegetation, [1.0, 50.0])
     if middle < -0.02:
         return OffsetVerdict.TWICE
-    if low > 0.09 and middle < 0.2:
-        return OffsetVerdict.NOT_SUBTRACTED
-    return OffsetVerdict.CONSISTENT
+    if low <= _FLOOR or middle >= 0.2:
+        return OffsetVerdict.CONSISTENT
+    floors = [np.nanpercentile(other.ravel()[valid.ravel()], 1.0) for other in others]
+    lifted = all(floor > _FLOOR for floor in floors)
+    return OffsetVerdict.NOT_SUBTRACTED if lifted else OffsetVerdict.UNDECIDED

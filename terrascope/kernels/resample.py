@@ -188,9 +188,9 @@ def resample_points(
     wide = max(len(weights_y), len(weights_x)) > 2
     norm = np.zeros(rows.shape, work) if valid is not None or wide else None
     for ky, wy in enumerate(weights_y.astype(work)):
-        line = np.clip(start_y + ky, 0, height - 1) * width
+        line = _clipped(start_y + ky, height) * width
         for kx, wx in enumerate(weights_x.astype(work)):
-            index = line + np.clip(start_x + kx, 0, width - 1)
+            index = line + _clipped(start_x + kx, width)
             weight = wy * wx
             if valid is not None:
                 measured = valid.ravel()[index]
@@ -211,13 +211,15 @@ def _weights(
     """Return the first tap of every position and the weights, taps first."""
     scale = min(scale, 1.0)
     centre = positions - 0.5
+    if scale == 1.0:
+        # The edge pixel repeated is the same as the tap beyond it left out.
+        below = np.floor(centre)
+        centre -= below
+        return below.astype(np.int64), np.stack([1.0 - centre, centre])
     start = np.floor(centre - 1.0 / scale).astype(np.int64) + 1
     taps = start + np.arange(kernel_taps(scale)).reshape(-1, *(1,) * positions.ndim)
     weights = np.maximum(0.0, 1.0 - np.abs(taps - centre) * scale)
-    if len(weights) > 2:
-        # Beyond the raster's edge there is nothing to weigh. (Two taps need no such care: the
-        # edge pixel repeated is the same as the other tap left out.)
-        weights[(taps < 0) | (taps >= size)] = 0.0
+    weights[(taps < 0) | (taps >= size)] = 0.0
     return start, weights
 
 
@@ -241,7 +243,14 @@ def _separable(
 
 
 def _inside(positions: NDArray[np.float64], size: int) -> NDArray[np.int64]:
-    return np.clip(np.floor(positions).astype(np.int64), 0, size - 1)
+    return _clipped(np.floor(positions).astype(np.int64), size)
+
+
+def _clipped(index: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+    """Keep indices on the raster; most windows lie inside, and looking is cheaper than clipping."""
+    if index.min() >= 0 and index.max() < size:
+        return index
+    return np.clip(index, 0, size - 1)
 
 
 def _under(

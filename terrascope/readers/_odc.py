@@ -69,6 +69,12 @@ class OdcReader:
         """
         if resampling not in RESAMPLING:
             raise ValueError(f"resampling {resampling!r}: expected one of {RESAMPLING}")
+        with self.access.session():
+            return self._read(scene, bands, geobox, resampling)
+
+    def _read(
+        self, scene: SceneRef, bands: Sequence[str], geobox: GeoBox, resampling: str
+    ) -> NDArray[Any]:
         dtypes = {band: self.access.dtype(scene, band) for band in bands}
         data = odc.stac.load(
             [_item(scene, dtypes, geobox)],

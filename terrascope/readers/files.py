@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import os
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
@@ -92,6 +93,20 @@ class FileAccess:
             "CPL_VSIL_CURL_NON_CACHED": "/vsicurl/:/vsis3/",
         }
 
+    @contextlib.contextmanager
+    def session(self) -> Iterator[None]:
+        """Apply GDAL's settings to this thread; inside another session it costs nothing."""
+        if _local.__dict__.get("settings") == self:
+            yield
+            return
+        outer = _local.__dict__.get("settings")
+        with rasterio.Env(**self.environment()):
+            _local.settings = self
+            try:
+                yield
+            finally:
+                _local.settings = outer
+
     def read(
         self, scene: SceneRef, band: str, geobox: GeoBox, out: NDArray[Any], *, resampling: str
     ) -> None:
@@ -156,18 +171,21 @@ class FileAccess:
         def once() -> _T:
             start = time.monotonic()
             try:
-                with rasterio.Env(**self.environment()):
+                with self.session():
                     return call(self._open(scene, band, asset), asset)
             except (RasterioError, OSError, ValueError) as error:
                 _forget(asset.href)
-                raise read_error(
+                failure = read_error(
                     error,
                     item=scene.id,
                     band=band,
                     href=asset.href,
                     signed=self.sign is not None,
                     stalled=remote and time.monotonic() - start > 0.9 * self.timeout_s,
-                ) from (None if remote else error)
+                )
+            # Raised out here, without cause and context: GDAL's errors hold signed URLs, and
+            # `distributed` cannot send them to another process.
+            raise failure
 
         try:
             return retrying(once, attempts=self.attempts, wait_s=self.wait_s)

@@ -137,6 +137,8 @@ def failure(href: str, *, backend: str = "stackstac", **facts: object) -> ReadEr
     with pytest.raises(ReadError, match=r"^S2_BAD \[red\]: ") as caught:
         reader.read(scene(href, **facts), ["red"], GRID, resampling="nearest")
     assert (caught.value.item, caught.value.band) == ("S2_BAD", "red")
+    assert caught.value.__cause__ is None
+    assert caught.value.__context__ is None
     again = pickle.loads(pickle.dumps(caught.value))
     assert str(again) == str(caught.value)
     return caught.value
