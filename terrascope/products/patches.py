@@ -1,0 +1,131 @@
+"""Parts of patches of change, and a union-find forest that says which belong together."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from terrascope.geo.tiles import Tile
+from terrascope.types import ChangeKind
+
+__all__ = ["KINDS", "Part", "Patches"]
+
+KINDS = tuple(kind for kind in ChangeKind if kind is not ChangeKind.OUTSIDE)
+"""Kinds in order of their codes."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """The pixels of one patch in one tile.
+
+    Parameters
+    ----------
+    tile : Tile
+        The tile.
+    first : int
+        Flat index of its first pixel in the tile, north-western first.
+    area_m2 : float
+        Sum of the geodesic areas of its pixels.
+    kind_m2 : tuple of float
+        Area by code of `KINDS`.
+    status : int
+        Highest status.
+    detected_on : int
+        Earliest day since 1970-01-01, -1 where unknown.
+    probability : tuple of float
+        Sum, count and maximum of the change probability.
+    confidence : tuple of float
+        Sum and count.
+    outline : shapely.Geometry
+        In the zone's CRS.
+    """
+
+    tile: Tile
+    first: int
+    area_m2: float
+    kind_m2: tuple[float, ...]
+    status: int
+    detected_on: int
+    probability: tuple[float, float, float]
+    confidence: tuple[float, float]
+    outline: shapely.Geometry
+
+
+@dataclasses.dataclass
+class Patches:
+    """Parts and which of them belong together.
+
+    Parameters
+    ----------
+    parts : list of Part
+        All parts that may belong to a patch of the minimum size.
+    parents : list of int
+        Union-find forest over `parts`.
+    """
+
+    parts: list[Part] = dataclasses.field(default_factory=list)
+    parents: list[int] = dataclasses.field(default_factory=list)
+
+    def add(self, part: Part) -> int:
+        """Add a part that belongs to no other yet.
+
+        Parameters
+        ----------
+        part : Part
+            The part.
+
+        Returns
+        -------
+        index : int
+            Its place in `parts`.
+        """
+        self.parts.append(part)
+        self.parents.append(len(self.parents))
+        return len(self.parts) - 1
+
+    def root(self, index: int) -> int:
+        """Return the representative of a part's patch.
+
+        Parameters
+        ----------
+        index : int
+            Of the part.
+
+        Returns
+        -------
+        root : int
+            The same for all parts of the patch.
+        """
+        while self.parents[index] != index:
+            self.parents[index] = self.parents[self.parents[index]]
+            index = self.parents[index]
+        return index
+
+    def join(self, first: NDArray[np.int64], second: NDArray[np.int64]) -> None:
+        """Join parts in pairs.
+
+        Parameters
+        ----------
+        first, second : ndarray of int64, shape (pairs,)
+            Indices; pairs with a negative index are left aside.
+        """
+        both = (first >= 0) & (second >= 0)
+        for a, b in np.unique(np.column_stack([first[both], second[both]]), axis=0).tolist():
+            low, high = sorted((self.root(a), self.root(b)))
+            self.parents[high] = low
+
+    def groups(self) -> list[list[Part]]:
+        """Return the patches.
+
+        Returns
+        -------
+        groups : list of list of Part
+            Parts of a patch sorted by tile and first pixel.
+        """
+        found: dict[int, list[Part]] = {}
+        for index, part in enumerate(self.parts):
+            found.setdefault(self.root(index), []).append(part)
+        return [sorted(group, key=lambda p: (p.tile, p.first)) for group in found.values()]
