@@ -541,11 +541,15 @@ def open_executor(address: str | None = None, *, memory: int) -> Iterator[Execut
     ConfigError
         If no scheduler answers at `address`.
     """
+    import dask
     import distributed
 
     from terrascope.cube.executor import DaskExecutor
 
     with contextlib.ExitStack() as stack:
+        # The worker's sampling profiler calls sys._current_frames, which deadlocks with the
+        # garbage collector before CPython 3.11.8 and 3.12.1 (python/cpython#106883).
+        stack.enter_context(dask.config.set({"distributed.worker.profile.enabled": False}))
         if address is not None:
             try:
                 client = stack.enter_context(distributed.Client(address, timeout="20s"))
@@ -564,7 +568,7 @@ def open_executor(address: str | None = None, *, memory: int) -> Iterator[Execut
                     threads_per_worker=max(1, cores // workers),
                     processes=not in_process,
                     memory_limit=None if in_process else memory,
-                    dashboard_address=None,
+                    dashboard_address=":0",
                 )
             )
             client = stack.enter_context(distributed.Client(cluster))

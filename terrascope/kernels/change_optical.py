@@ -14,7 +14,8 @@ References
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -50,6 +51,22 @@ OPTICAL_HALO_M: Final = 60.0
 
 _BARE_NDVI: Final = 0.2
 """Bare soil stays below it, Carlson & Ripley (1997), doi:10.1016/S0034-4257(97)00104-1."""
+
+_PIECE: Final = 1 << 15
+"""Pixels that are compared at a time."""
+
+_KIND_OF_AXIS: Final = np.array(
+    [
+        ChangeKind.VEGETATION_LOSS,
+        ChangeKind.VEGETATION_LOSS,
+        ChangeKind.REGROWTH,
+        ChangeKind.WATER_GAIN,
+        ChangeKind.WATER_LOSS,
+        ChangeKind.BUILT_UP_GAIN,
+    ],
+    dtype=np.uint8,
+)
+"""In order of `AXES`."""
 
 
 def screen_optical(
@@ -87,33 +104,87 @@ def screen_optical(
         If shapes, months and bands do not fit together, or red or near infrared is missing.
     """
     _check(baseline, target, bands, baseline_months, target_months)
+    shape = baseline.shape[2:]
+    red = list(bands).index("red")
+    seen = np.isfinite(baseline[:, red]).any(axis=0) & np.isfinite(target[:, red]).any(axis=0)
+    scores = np.full((len(AXES), *shape), np.nan, dtype=np.float32)
+    start = np.full((len(AXES), *shape), -1, dtype=np.int16)
+    ndvi = np.full(shape, np.nan, dtype=np.float32)
+    strongest = np.zeros(shape, dtype=np.uint8)
+    deviation = np.full(shape, np.nan, dtype=np.float32)
+    observations = np.zeros(shape, dtype=np.uint16)
+    for here in _pieces(seen):
+        found = _compare(
+            baseline[:, :, *here], target[:, :, *here], bands, baseline_months, target_months
+        )
+        scores[:, *here], start[:, *here], ndvi[here] = found.scores, found.start, found.ndvi
+        strongest[here], deviation[here] = found.strongest, found.deviation
+        observations[here] = found.observations
+    scores = gaussian_mean(scores, sigma_m=_SMOOTHING_M, pixel_m=pixel_m)
+    known = np.isfinite(scores)
+    seen = np.asarray(known.any(axis=0))
+    best = np.where(known, scores, -np.inf).argmax(axis=0)
+    support = log_likelihood_ratio(np.take_along_axis(scores, best[None], axis=0)[0])
+    return Evidence(
+        support=np.where(seen, support, np.float32(np.nan)),
+        kind=np.where(seen, _kinds(best, ndvi), ChangeKind.NONE).astype(np.uint8),
+        observations=observations,
+        detected_index=np.take_along_axis(start, best[None], axis=0)[0],
+        strongest=strongest,
+        deviation=deviation,
+    )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Comparison:
+    """What a piece of the block yields, pixel by pixel."""
+
+    scores: FloatArray
+    start: NDArray[np.int16]
+    ndvi: FloatArray
+    strongest: NDArray[np.uint8]
+    deviation: FloatArray
+    observations: NDArray[np.uint16]
+
+
+def _pieces(seen: BoolArray) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    """Cut the observed pixels into pieces that fit a processor's cache."""
+    rows, columns = np.nonzero(seen)
+    for first in range(0, len(rows), _PIECE):
+        yield rows[first : first + _PIECE], columns[first : first + _PIECE]
+
+
+def _compare(
+    baseline: FloatArray,
+    target: FloatArray,
+    bands: Sequence[str],
+    baseline_months: Sequence[int],
+    target_months: Sequence[int],
+) -> _Comparison:
+    """Compare pixels, arrays of shape (time, band, pixel), each on its own."""
     chosen = [i for i, band in enumerate(bands) if band in OPTICAL_BANDS]
     names = tuple(bands[i] for i in chosen)
     past = OpticalPast(baseline[:, chosen], names, baseline_months)
     spectra = [dict(zip(names, date[chosen], strict=True)) for date in target]
+    repeated = len(target) > 1
     deviations = [
-        past.compare(date, month, repeated=len(target) > 1)
+        past.compare(date, month, repeated=repeated)
         for date, month in zip(spectra, target_months, strict=True)
     ]
-    persistent, start = [], []
+    scores, start = [], []
     for axis in AXES:
         lasting, first = persistent_anomaly(np.stack([one.axes[axis] for one in deviations]))
-        bounded = np.minimum(lasting, np.float32(STRONGEST_DEVIATION))
-        persistent.append(gaussian_mean(bounded, sigma_m=_SMOOTHING_M, pixel_m=pixel_m))
+        scores.append(np.minimum(lasting, np.float32(STRONGEST_DEVIATION)))
         start.append(first)
-    scores = np.stack(persistent)
-    seen: BoolArray = np.asarray(np.isfinite(scores).any(axis=0))
-    best = np.where(np.isfinite(scores), scores, -np.inf).argmax(axis=0)
-    support = log_likelihood_ratio(np.take_along_axis(scores, best[None], axis=0)[0])
-    strongest, deviation = _strongest(deviations, seen)
+    strongest, deviation = _strongest(deviations)
     observed = np.stack([np.isfinite(one.axes["loss"]) for one in deviations]).sum(axis=0)
-    return Evidence(
-        support=np.where(seen, support, np.float32(np.nan)),
-        kind=np.where(seen, _kinds(best, spectra), ChangeKind.NONE).astype(np.uint8),
-        observations=observed.astype(np.uint16),
-        detected_index=np.take_along_axis(np.stack(start), best[None], axis=0)[0],
+    return _Comparison(
+        scores=np.stack(scores),
+        start=np.stack(start),
+        ndvi=_latest([index_value(INDICES["ndvi"], date) for date in spectra]),
         strongest=strongest,
         deviation=deviation,
+        observations=observed.astype(np.uint16),
     )
 
 
@@ -146,37 +217,24 @@ def _latest(values: Sequence[FloatArray]) -> FloatArray:
     return latest
 
 
-def _kinds(
-    best: NDArray[np.intp], spectra: Sequence[Mapping[str, FloatArray]]
-) -> NDArray[np.uint8]:
+def _kinds(best: NDArray[np.intp], ndvi: FloatArray) -> NDArray[np.uint8]:
     """Name the change by its direction and the ground that it left."""
-    ndvi = _latest([index_value(INDICES["ndvi"], date) for date in spectra])
-    by_axis = np.array(
-        [
-            ChangeKind.VEGETATION_LOSS,
-            ChangeKind.VEGETATION_LOSS,
-            ChangeKind.REGROWTH,
-            ChangeKind.WATER_GAIN,
-            ChangeKind.WATER_LOSS,
-            ChangeKind.BUILT_UP_GAIN,
-        ],
-        dtype=np.uint8,
-    )
-    kinds = by_axis[best]
+    kinds = _KIND_OF_AXIS[best]
     bare = (kinds == ChangeKind.VEGETATION_LOSS) & (ndvi < np.float32(_BARE_NDVI))
     return np.where(bare, np.uint8(ChangeKind.BARE), kinds)
 
 
-def _strongest(
-    deviations: Sequence[Deviation], seen: BoolArray
-) -> tuple[NDArray[np.uint8], FloatArray]:
+def _strongest(deviations: Sequence[Deviation]) -> tuple[NDArray[np.uint8], FloatArray]:
     """Find the index that deviates most at the end of the target."""
-    code = np.zeros(seen.shape, dtype=np.uint8)
-    value = np.full(seen.shape, np.nan, dtype=np.float32)
+    code: NDArray[np.uint8] | None = None
+    value: FloatArray | None = None
     for name in deviations[0].indices:
         latest = _latest([one.indices[name] for one in deviations])
-        with np.errstate(invalid="ignore"):
-            stronger = seen & ~(np.abs(latest) <= np.abs(value)) & np.isfinite(latest)
-        code[stronger] = name
+        if code is None or value is None:
+            code, value = np.full(latest.shape, name, dtype=np.uint8), latest
+            continue
+        stronger = np.isfinite(latest) & ~(np.abs(latest) <= np.abs(value))
+        code = np.where(stronger, np.uint8(name), code)
         value = np.where(stronger, latest, value)
-    return code, value
+    assert code is not None and value is not None  # noqa: S101, PT018  # NDVI is always there
+    return np.where(np.isfinite(value), code, np.uint8(0)), value

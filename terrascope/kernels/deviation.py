@@ -38,7 +38,7 @@ from terrascope.kernels.cover import (
     water_probability,
 )
 from terrascope.kernels.indices import Index, available_indices, index_value, index_variance
-from terrascope.kernels.seasonal import nan_median, seasonal_reference
+from terrascope.kernels.seasonal import seasonal_reference
 from terrascope.types import FloatArray
 
 __all__ = ["AXES", "Deviation", "OpticalPast"]
@@ -127,13 +127,14 @@ class OpticalPast:
 
     def _survey(self) -> FloatArray:
         """Measure each index' range, and how permanent the cover is, over all dates."""
-        trees, water = [], []
-        count = np.zeros(self._baseline.shape[2:], dtype=np.int16)
+        trees = np.zeros(self._baseline.shape[2:], dtype=np.float32)
+        water, count = np.zeros_like(trees), np.zeros_like(trees)
         for date in self._baseline:
             spectra = dict(zip(self._bands, date, strict=True))
-            trees.append(tree_probability(spectra))
-            water.append(water_probability(spectra))
-            count += np.isfinite(trees[-1])
+            tree, seen = tree_probability(spectra), np.isfinite(date).all(axis=0)
+            trees += np.where(seen, tree, np.float32(0))
+            water += np.where(seen, water_probability(spectra), np.float32(0))
+            count += seen
             for index in self._indices:
                 value = index_value(index, spectra)
                 self._jitter[index.name].add(value)
@@ -141,11 +142,13 @@ class OpticalPast:
                 high = self._high.get(index.name, value)
                 self._low[index.name] = np.fmin(low, value)
                 self._high[index.name] = np.fmax(high, value)
-        permanence = np.maximum(nan_median(np.stack(trees)), nan_median(np.stack(water)))
+        permanence = np.maximum(trees, water) / np.maximum(count, np.float32(1))
         barren = logistic(self._high["ndvi"], _GREEN_NDVI[0], -_GREEN_NDVI[1])
-        # Over a year the dates bear each other out: the odds of two of them multiply.
+        # Over a year the seasons bear each other out: the odds of four of them multiply.
         certain = np.maximum(permanence, barren)
-        certain = certain * certain / (certain * certain + (1 - certain) * (1 - certain))
+        doubt = (1 - certain) * (1 - certain)
+        certain, doubt = certain * certain * certain * certain, doubt * doubt
+        certain = certain / (certain + doubt)
         return np.where(count >= _FULL_YEAR, certain, permanence)
 
     def compare(self, target: Mapping[str, FloatArray], month: int, *, repeated: bool) -> Deviation:

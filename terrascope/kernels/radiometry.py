@@ -121,10 +121,11 @@ def rescale_int16(
         values = to_reflectance(stored, scale=scale, offset=offset, nodata=nodata)
         return pack_int16(values, step=step)[0]
     shift = round(shift)
-    if stored.dtype == np.uint16:
-        # uint16 to int16 without a wider copy: clip first, so that the sum cannot overflow.
-        packed = np.minimum(stored, _LARGEST - max(shift, 0)).astype(np.int16)
-        packed += np.int16(shift)
+    if stored.dtype == np.uint16 and abs(shift) < _LARGEST:
+        # Without a wider copy: clipped first, the sum modulo 2**16 is the int16 that is meant.
+        wrapped = np.minimum(stored, np.uint16(_LARGEST - shift))
+        wrapped += np.uint16(shift % 2**16)
+        packed = wrapped.view(np.int16)
     else:
         wide = stored.astype(np.int32) + shift
         packed = np.asarray(np.clip(wide, -_LARGEST, _LARGEST), dtype=np.int16)

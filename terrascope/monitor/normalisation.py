@@ -1,20 +1,23 @@
 """Nodes of relative normalisation: samples of whole tiles, one fit per tile corner.
 
 A node's block is the 2 x 2 tiles around it (30.72 km), whatever batch asks for it, so its
-fit is the same in every run and every AOI that holds these tiles.
+fit is the same in every run and every AOI that holds these tiles. Optical targets share one
+fit, on the medians of both windows; radar targets have one each, because weather does.
 """
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from terrascope.cube.executor import Executor
 from terrascope.geo.tiles import Tile, Zone
 from terrascope.kernels.normalise import NodeFit, fit_node, identity_fit
+from terrascope.kernels.screen import fit_shift_node
+from terrascope.kernels.seasonal import nan_median
 from terrascope.sensors import SENSORS
 from terrascope.store.layout import tile_slices
 from terrascope.store.window import read_window
@@ -23,19 +26,26 @@ from terrascope.types import NODATA_INT16, FloatArray
 if TYPE_CHECKING:
     from terrascope.store.repository import Store
 
-__all__ = ["Nodes", "decode"]
+__all__ = ["Lattice", "Nodes", "decode"]
 
-_GRID = 128
+Lattice: TypeAlias = tuple[list[list[NodeFit]], ...]
+"""The 2 x 2 nodes on a tile's corners, the northern row first; one such square per target period,
+or one for all of them. Halo pixels beyond the tile take the coefficients of its edge."""
+
+_Samples: TypeAlias = tuple[FloatArray, ...]
+"""Baseline, then the targets; each of shape (sample, band)."""
+
+_GRID = 64
 """Samples along a tile's side, at the widest stride."""
 
-_ENOUGH = 4_096
+_ENOUGH = 1_024
 """Observed samples of a tile below which the stride is narrowed."""
 
 _KEPT_TILES = 96
 """Tiles whose samples are kept for the neighbouring batch."""
 
 
-def decode(stored: np.ndarray, sensor: str) -> FloatArray:
+def decode(stored: NDArray[np.int16], sensor: str) -> FloatArray:
     """Turn stored numbers into physical values.
 
     Parameters
@@ -57,7 +67,7 @@ def decode(stored: np.ndarray, sensor: str) -> FloatArray:
 
 
 class Nodes:
-    """Fits of the nodes of one optical cube, computed when first asked for.
+    """Fits of the nodes of one cube, computed when first asked for.
 
     Parameters
     ----------
@@ -91,11 +101,12 @@ class Nodes:
         self._times = tuple(baseline), tuple(target)
         self._tiles = frozenset(tiles)
         self._n_bands = n_bands
-        self._samples: dict[Tile, tuple[FloatArray, FloatArray]] = {}
-        self._fits: dict[tuple[int, int], NodeFit] = {}
+        self._radar = group.startswith("sentinel-1")
+        self._samples: dict[Tile, _Samples] = {}
+        self._fits: dict[tuple[int, int], tuple[NodeFit, ...]] = {}
 
     def prepare(self, tiles: Sequence[Tile], executor: Executor) -> None:
-        """Fit all nodes that the given tiles and their halos need.
+        """Fit all nodes that the given tiles need.
 
         Parameters
         ----------
@@ -104,25 +115,26 @@ class Nodes:
         executor : Executor
             Where sampling and fitting run.
         """
+        zone = tiles[0].zone
         wanted = {
             (tile.row + i, tile.column + j)
             for tile in tiles
-            for i in range(-1, 3)
-            for j in range(-1, 3)
+            for i in (0, 1)
+            for j in (0, 1)
         } - set(self._fits)
-        sampled = {t for node in wanted for t in _around(tiles[0].zone, node)} & self._tiles
+        sampled = {t for node in wanted for t in _around(zone, node)} & self._tiles
         missing = sorted(sampled - set(self._samples))
         calls = ((self._store, self._group, t, self._resolution_m, *self._times) for t in missing)
         for tile, samples in executor.run(_sample_tile, calls):
             self._samples[tile] = samples
-        blocks = ((node, self._block(tiles[0].zone, node)) for node in sorted(wanted))
-        for node, fit in executor.run(_fit, blocks):
-            self._fits[node] = fit
+        blocks = ((node, self._block(zone, node), self._radar) for node in sorted(wanted))
+        for node, fits in executor.run(_fit, blocks):
+            self._fits[node] = fits
         while len(self._samples) > max(_KEPT_TILES, len(sampled)):
             self._samples.pop(next(iter(self._samples)))
 
-    def around(self, tile: Tile) -> list[list[NodeFit]]:
-        """Return the 4 x 4 nodes around a tile, northernmost row first.
+    def around(self, tile: Tile) -> Lattice:
+        """Return the nodes around a tile.
 
         Parameters
         ----------
@@ -131,18 +143,23 @@ class Nodes:
 
         Returns
         -------
-        fits : list of list of NodeFit
-            The tile lies between the second and third of each axis.
+        lattice : Lattice
+            From the tile's four corners.
         """
-        return [
-            [self._fits[tile.row + i, tile.column + j] for j in range(-1, 3)]
-            for i in range(2, -2, -1)
-        ]
+        n_fits = len(self._fits[tile.row, tile.column])
+        return tuple(
+            [
+                [self._fits[tile.row + i, tile.column + j][k] for j in (0, 1)]
+                for i in (1, 0)
+            ]
+            for k in range(n_fits)
+        )
 
-    def _block(self, zone: Zone, node: tuple[int, int]) -> list[tuple[FloatArray, FloatArray]]:
+    def _block(self, zone: Zone, node: tuple[int, int]) -> list[_Samples]:
+        n_fits = len(self._times[1]) if self._radar else 1
         empty = np.empty((0, self._n_bands), np.float32)
-        tiles = [tile for tile in _around(zone, node) if tile in self._samples]
-        return [self._samples[tile] for tile in tiles] or [(empty, empty)]
+        found = [self._samples[tile] for tile in _around(zone, node) if tile in self._samples]
+        return found or [(empty,) * (1 + n_fits)]
 
 
 def _around(zone: Zone, node: tuple[int, int]) -> list[Tile]:
@@ -153,12 +170,13 @@ def _around(zone: Zone, node: tuple[int, int]) -> list[Tile]:
 
 
 def _fit(
-    node: tuple[int, int], block: list[tuple[FloatArray, FloatArray]]
-) -> tuple[tuple[int, int], NodeFit]:
-    baseline, target = (np.concatenate(parts) for parts in zip(*block, strict=True))
+    node: tuple[int, int], block: list[_Samples], radar: bool
+) -> tuple[tuple[int, int], tuple[NodeFit, ...]]:
+    baseline, *targets = (np.concatenate(parts) for parts in zip(*block, strict=True))
     if not len(baseline):
-        return node, identity_fit(baseline.shape[1])
-    return node, fit_node(baseline, target)
+        return node, (identity_fit(baseline.shape[1]),) * len(targets)
+    fit = fit_shift_node if radar else fit_node
+    return node, tuple(fit(baseline, target) for target in targets)
 
 
 def _sample_tile(
@@ -168,32 +186,30 @@ def _sample_tile(
     resolution_m: int,
     baseline: tuple[int, ...],
     target: tuple[int, ...],
-) -> tuple[Tile, tuple[FloatArray, FloatArray]]:
-    """Temporal medians of both windows at a regular stride, where both were observed."""
+) -> tuple[Tile, _Samples]:
+    """Pixels at a regular stride that both windows observed: median before, medians or dates after."""
     rows, columns = tile_slices(tile, resolution_m)
-    size = rows.stop - rows.start
-    root, path = store.root(), f"{group}/{SENSORS['sentinel-2'].variable}"
-    seen = [_any_observed(root, group, rows, columns, times) for times in (baseline, target)]
-    both = seen[0] & seen[1]
-    stride = max(1, size // _GRID)
-    while stride > 1 and np.count_nonzero(both[stride // 2 :: stride, stride // 2 :: stride]) < _ENOUGH:
+    root, sensor = store.root(), group.split("/")[0]
+    both = np.logical_and(
+        *(
+            (read_window(root, f"{group}/observed", rows, columns, times=times) > 0).any(axis=0)
+            for times in (baseline, target)
+        )
+    )
+    stride = max(1, (rows.stop - rows.start) // _GRID)
+    while stride > 1 and np.count_nonzero(_thinned(both, stride)) < _ENOUGH:
         stride //= 2
-    keep = both[stride // 2 :: stride, stride // 2 :: stride]
-    medians = []
-    for times in (baseline, target):
-        planes = []
-        for time in times:
-            stored = read_window(root, path, rows, columns, times=[time])[0]
-            thinned = stored[:, stride // 2 :: stride, stride // 2 :: stride][:, keep]
-            planes.append(decode(thinned.T, "sentinel-2"))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # all-NaN bands stay NaN
-            medians.append(np.nanmedian(np.stack(planes), axis=0).astype(np.float32))
-    return tile, (medians[0], medians[1])
+    keep = _thinned(both, stride)
+    path = f"{group}/{SENSORS[sensor].variable}"
+
+    def values(time: int) -> FloatArray:
+        stored = read_window(root, path, rows, columns, times=[time])[0]
+        return decode(_thinned(stored, stride)[:, keep].T, sensor)
+
+    before = nan_median(np.stack([values(time) for time in baseline]))
+    after = np.stack([values(time) for time in target])
+    return tile, (before, *(after if sensor == "sentinel-1" else (nan_median(after),)))
 
 
-def _any_observed(
-    root: object, group: str, rows: slice, columns: slice, times: tuple[int, ...]
-) -> np.ndarray:
-    counts = read_window(root, f"{group}/observed", rows, columns, times=times)  # type: ignore[arg-type]
-    return np.asarray((counts > 0).any(axis=0))
+def _thinned(pixels: NDArray[Any], stride: int) -> NDArray[Any]:
+    return pixels[..., stride // 2 :: stride, stride // 2 :: stride]

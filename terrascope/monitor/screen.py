@@ -18,7 +18,7 @@ from terrascope.cube.executor import Executor
 from terrascope.cube.plan import BLOCK_TILES, CubePlan
 from terrascope.geo.aoi import Aoi
 from terrascope.geo.tiles import Tile, Zone
-from terrascope.kernels.normalise import NodeFit, apply_normalisation, interpolate_nodes
+from terrascope.kernels.normalise import apply_normalisation, interpolate_nodes
 from terrascope.kernels.screen import (
     HALO_M,
     OPTICAL_BANDS,
@@ -29,7 +29,7 @@ from terrascope.kernels.screen import (
     screen_sar,
 )
 from terrascope.monitor.footprint import aoi_mask
-from terrascope.monitor.normalisation import Nodes, decode
+from terrascope.monitor.normalisation import Lattice, Nodes, decode
 from terrascope.periods import Period
 from terrascope.sensors import SENSORS
 from terrascope.store.layout import chunk_pixels, cube_path, result_path, tile_pixels, tile_slices
@@ -64,8 +64,8 @@ EVIDENCE_LAYERS = (
 _EPOCH_ORDINAL = 719_163
 """1970-01-01 as `datetime.date.toordinal`."""
 
-_NEIGHBOURS = 2
-"""Tiles around a tile whose pixels reach it: its halo, and the blocks of that halo's nodes."""
+_NEIGHBOURS = 1
+"""Tiles around a tile whose pixels reach it: its halo, and the blocks of its nodes."""
 
 _BYTES_PER_VALUE = 14
 """Of working memory per value of the stacks: stored, decoded, and the kernels' copies."""
@@ -335,19 +335,21 @@ def screen_batch(
     zone = tiles[0].zone
     frozen = store.at(store.snapshot())
     present = frozenset(frozen.groups())
-    nodes = {}
-    for group in present.intersection(plan.zone_groups("sentinel-2", zone)):
-        fits = Nodes(
-            frozen,
-            group,
-            plan.resolution_m,
-            [period.index for period in plan.baseline],
-            [period.index for period in plan.target],
-            [tile for tile in plan.tiles if tile.zone == zone],
-            len(plan.bands["sentinel-2"]),
-        )
-        fits.prepare(tiles, executor)
-        nodes = {tile: fits.around(tile) for tile in tiles}
+    lattices: dict[Tile, dict[str, Lattice]] = {tile: {} for tile in tiles}
+    for sensor in plan.groups:
+        for group in sorted(present.intersection(plan.zone_groups(sensor, zone))):
+            nodes = Nodes(
+                frozen,
+                group,
+                plan.resolution_m,
+                [period.index for period in plan.baseline],
+                [period.index for period in plan.target],
+                [tile for tile in plan.tiles if tile.zone == zone],
+                len(plan.bands[sensor]),
+            )
+            nodes.prepare(tiles, executor)
+            for tile in tiles:
+                lattices[tile][group] = nodes.around(tile)
     group = store.ensure_group(
         result_schema(zone, plan.resolution_m, plan.run_id, evidence=EVIDENCE_LAYERS)
     )
@@ -356,7 +358,7 @@ def screen_batch(
     with store.begin() as write:
         fork = write.fork()
         calls = (
-            (shared, tile, keys[tile], present, frozen, fork, group, nodes.get(tile), budget)
+            (shared, tile, keys[tile], frozen, fork, group, lattices[tile], budget)
             for tile in tiles
         )
         written = list(executor.run(_screen_tile, calls))
@@ -372,11 +374,10 @@ def _screen_tile(
     plan: ScreenPlan,
     tile: Tile,
     key: str,
-    present: frozenset[str],
     store: Store,
     fork: Fork,
     group: str,
-    nodes: list[list[NodeFit]] | None,
+    lattices: Mapping[str, Lattice],
     budget: int,
 ) -> tuple[Fork, Record]:
     """Screen one tile, block by block. Runs on a worker."""
@@ -386,12 +387,14 @@ def _screen_tile(
     for layer in schema.layers:
         writer.declare(layer.name)
     observed = 0
-    for rows, columns in _blocks(plan, inside, budget):
-        result = _screen_block(plan, tile, present, store, nodes, rows, columns)
-        layers = _layers(plan, result, inside[rows, columns])
+    for block in _blocks(plan, inside, budget):
+        window = _hull(inside, block)
+        result = _screen_block(plan, tile, store, lattices, *window)
+        layers = _layers(plan, result, inside[window])
         observed += int(np.count_nonzero(layers["status"] % 255))
-        for name, pixels in layers.items():
-            writer.put(name, rows.start, columns.start, pixels)
+        for layer in schema.layers:
+            pixels = _placed(layers[layer.name], layer, block, window)
+            writer.put(layer.name, block[0].start, block[1].start, pixels)
     writer.close()
     asked = int(np.count_nonzero(inside))
     share = observed / asked if asked else 0.0
@@ -404,7 +407,7 @@ def _blocks(
 ) -> Iterator[tuple[slice, slice]]:
     """Blocks on chunk borders that hold AOI: the whole tile if it fits the budget, else chunks."""
     size, chunk = tile_pixels(plan.resolution_m), chunk_pixels(plan.resolution_m)
-    halo = -(-HALO_M // plan.resolution_m)
+    halo = -int(-HALO_M // plan.resolution_m)
     periods = len(plan.target) + len(plan.baseline)
     values = periods * max(len(bands) for bands in plan.bands.values())
     whole = (size + 2 * halo) ** 2 * values * _BYTES_PER_VALUE
@@ -416,74 +419,105 @@ def _blocks(
                 yield block
 
 
+def _hull(inside: NDArray[np.bool_], block: tuple[slice, slice]) -> tuple[slice, slice]:
+    """The part of a block that holds AOI: nothing is computed for the rest."""
+    part = inside[block]
+    spans = []
+    for axis, whole in zip((1, 0), block, strict=True):
+        hits = np.flatnonzero(part.any(axis=axis))
+        spans.append(slice(whole.start + int(hits[0]), whole.start + int(hits[-1]) + 1))
+    return spans[0], spans[1]
+
+
+def _placed(
+    pixels: NDArray[Any], layer: Layer, block: tuple[slice, slice], window: tuple[slice, slice]
+) -> NDArray[Any]:
+    """Put a window's pixels into its block; the rest is the layer's fill."""
+    if block == window:
+        return pixels
+    shape = tuple(part.stop - part.start for part in block)
+    whole = np.full(shape, layer.fill, dtype=layer.dtype)
+    place = tuple(
+        slice(w.start - b.start, w.stop - b.start) for w, b in zip(window, block, strict=True)
+    )
+    whole[place] = pixels
+    return whole
+
+
 def _screen_block(
     plan: ScreenPlan,
     tile: Tile,
-    present: frozenset[str],
     store: Store,
-    nodes: list[list[NodeFit]] | None,
+    lattices: Mapping[str, Lattice],
     rows: slice,
     columns: slice,
 ) -> ScreenResult:
-    """Gather the evidence of all cubes for one block and fuse it."""
-    evidence: list[Evidence] = []
-    for group in plan.zone_groups("sentinel-2", tile.zone):
-        if group in present and nodes is not None:
-            evidence.append(_optical(plan, tile, group, store, nodes, rows, columns))
-    for group in plan.zone_groups("sentinel-1", tile.zone):
-        if group in present:
-            evidence.append(_radar(plan, tile, group, store, rows, columns))
+    """Gather the evidence of all cubes for one block and fuse it, the optical one first."""
+    evidence = [
+        _evidence(plan, tile, sensor, group, store, lattices[group], rows, columns)
+        for sensor in sorted(plan.groups, reverse=True)
+        for group in plan.zone_groups(sensor, tile.zone)
+        if group in lattices
+    ]
     shape = (rows.stop - rows.start, columns.stop - columns.start)
-    return fuse(evidence, shape=shape)
+    return fuse(evidence or [_blind(shape)], threshold=plan.threshold)
 
 
-def _stacks(
-    plan: ScreenPlan, tile: Tile, sensor: str, group: str, store: Store, rows: slice, columns: slice
-) -> tuple[NDArray[np.float32], NDArray[np.float32], int]:
-    """Read both windows of one cube with a halo: baseline, target, halo in pixels."""
-    halo = -(-HALO_M // plan.resolution_m)
+def _blind(shape: tuple[int, int]) -> Evidence:
+    """No sensor saw anything."""
+    return Evidence(
+        support=np.full(shape, np.nan, np.float32),
+        kind=np.zeros(shape, np.uint8),
+        observations=np.zeros(shape, np.uint16),
+        detected_index=np.full(shape, -1, np.int16),
+        strongest=np.zeros(shape, np.uint8),
+        deviation=np.full(shape, np.nan, np.float32),
+    )
+
+
+def _evidence(
+    plan: ScreenPlan,
+    tile: Tile,
+    sensor: str,
+    group: str,
+    store: Store,
+    lattice: Lattice,
+    rows: slice,
+    columns: slice,
+) -> Evidence:
+    """Read both windows of one cube with a halo, normalise, and screen."""
+    halo = -int(-HALO_M // plan.resolution_m)
     zone_rows, zone_columns = tile_slices(tile, plan.resolution_m)
     y = slice(zone_rows.start + rows.start - halo, zone_rows.start + rows.stop + halo)
     x = slice(zone_columns.start + columns.start - halo, zone_columns.start + columns.stop + halo)
     root, path = store.root(), f"{group}/{SENSORS[sensor].variable}"
-    windows = [
+    baseline, target = (
         decode(read_window(root, path, y, x, times=[p.index for p in periods]), sensor)
         for periods in (plan.baseline, plan.target)
-    ]
-    return windows[0], windows[1], halo
-
-
-def _optical(
-    plan: ScreenPlan,
-    tile: Tile,
-    group: str,
-    store: Store,
-    nodes: list[list[NodeFit]],
-    rows: slice,
-    columns: slice,
-) -> Evidence:
-    baseline, target, halo = _stacks(plan, tile, "sentinel-2", group, store, rows, columns)
-    size = tile_pixels(plan.resolution_m)
-    # pixel centres in tiles, from the north-western of the 4 x 4 nodes around the tile
-    y = (np.arange(rows.start - halo, rows.stop + halo) + 0.5) / size + 1.0
-    x = (np.arange(columns.start - halo, columns.stop + halo) + 0.5) / size + 1.0
-    gain, offset = interpolate_nodes(nodes, y, x)
-    found = screen_optical(
-        baseline,
-        apply_normalisation(target, gain, offset),
-        bands=plan.bands["sentinel-2"],
-        baseline_months=[period.start.month for period in plan.baseline],
-        target_months=[period.start.month for period in plan.target],
-        pixel_m=plan.resolution_m,
     )
+    size = tile_pixels(plan.resolution_m)
+    # pixel centres in tiles, from the tile's north-western node
+    centre_y = np.clip((np.arange(rows.start - halo, rows.stop + halo) + 0.5) / size, 0.0, 1.0)
+    centre_x = np.clip((np.arange(columns.start - halo, columns.stop + halo) + 0.5) / size, 0, 1)
+    fits = [interpolate_nodes(nodes, centre_y, centre_x) for nodes in lattice]
+    if sensor == "sentinel-1":
+        found = screen_sar(
+            baseline,
+            target,
+            pixel_m=plan.resolution_m,
+            shift_db=np.stack([offset for _, offset in fits]),
+            one_geometry=not group.endswith("unknown"),
+        )
+    else:
+        found = screen_optical(
+            baseline,
+            apply_normalisation(target, *fits[0]),
+            bands=plan.bands[sensor],
+            baseline_months=[period.start.month for period in plan.baseline],
+            target_months=[period.start.month for period in plan.target],
+            pixel_m=plan.resolution_m,
+        )
     return _cropped(found, halo)
-
-
-def _radar(
-    plan: ScreenPlan, tile: Tile, group: str, store: Store, rows: slice, columns: slice
-) -> Evidence:
-    baseline, target, halo = _stacks(plan, tile, "sentinel-1", group, store, rows, columns)
-    return _cropped(screen_sar(baseline, target, pixel_m=plan.resolution_m), halo)
 
 
 def _cropped(evidence: Evidence, halo: int) -> Evidence:
@@ -497,10 +531,8 @@ def _layers(
 ) -> dict[str, NDArray[Any]]:
     """Turn a result into the map layers: three values, and 255 outside the AOI."""
     seen = np.isfinite(result.probability) & inside
-    changed = seen & (result.probability >= plan.threshold)
-    status = np.where(seen, Status.NO_CHANGE, Status.NOT_OBSERVED).astype(np.uint8)
-    status[changed] = Status.PROVISIONAL
-    status[~inside] = Status.OUTSIDE
+    status = np.where(inside, result.status, Status.OUTSIDE).astype(np.uint8)
+    changed = status == Status.PROVISIONAL
     kind = np.where(changed, result.kind, ChangeKind.NONE).astype(np.uint8)
     kind[~inside] = ChangeKind.OUTSIDE
     probability = np.where(seen, result.probability, np.float32(np.nan)).astype(np.float32)

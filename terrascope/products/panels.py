@@ -1,0 +1,155 @@
+"""Before, after and change of single events, cut from the cube."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from terrascope.geo.projection import project_to_zone
+from terrascope.geo.tiles import Tile
+from terrascope.kernels.seasonal import nan_median
+from terrascope.monitor.normalisation import decode
+from terrascope.monitor.screen import ScreenPlan
+from terrascope.periods import Period
+from terrascope.products.figures import EventFigure, draw_event, event_window
+from terrascope.products.pictures import radar_composite
+from terrascope.sensors import SENSORS
+from terrascope.store.layout import zone_geobox, zone_shape
+from terrascope.store.window import read_window
+from terrascope.types import FloatArray
+
+if TYPE_CHECKING:
+    import geopandas
+
+    from terrascope.geo.tiles import Zone
+    from terrascope.store.repository import Store
+
+__all__ = ["draw_panels"]
+
+_COLOURS = (("red", "green", "blue"), ("swir16", "nir", "red"), ("nir", "red", "green"))
+"""Band combinations, the most familiar first."""
+
+_MAX_PX = 2_048
+"""Longest side of a crop; of a larger event the middle is shown."""
+
+
+def draw_panels(
+    plan: ScreenPlan, store: Store, events: geopandas.GeoDataFrame, ids: Sequence[str]
+) -> tuple[EventFigure, ...]:
+    """Draw events.
+
+    Parameters
+    ----------
+    plan : ScreenPlan
+        Names the cubes and periods.
+    store : Store
+        Holds cubes and results.
+    events : geopandas.GeoDataFrame
+        From `find_events`.
+    ids : sequence of str
+        Which of them.
+
+    Returns
+    -------
+    figures : tuple of EventFigure
+        In the order of `ids`; an event without a cube to show is left out.
+    """
+    by_id = dict(zip(events["event_id"], events.itertuples(), strict=True))
+    drawn = (_draw(plan, store, by_id[name]) for name in ids)
+    return tuple(figure for figure in drawn if figure is not None)
+
+
+def _draw(plan: ScreenPlan, store: Store, event: object) -> EventFigure | None:
+    zone = Tile.parse(event.tiles[0]).zone  # type: ignore[attr-defined]
+    outline = project_to_zone(event.geometry, zone)  # type: ignore[attr-defined]
+    rows, columns = _window(plan, zone, outline)
+    crops = _crops(plan, store, zone, rows, columns)
+    if crops is None:
+        return None
+    before, after, balanced = crops
+    root, group = store.root(), plan.result_group(zone)
+    return draw_event(
+        event.event_id,  # type: ignore[attr-defined]
+        before=before,
+        after=after,
+        status=read_window(root, f"{group}/status", rows, columns),
+        kind=read_window(root, f"{group}/change_kind", rows, columns),
+        mask=_mask(plan, zone, outline, rows, columns),
+        gsd_m=plan.resolution_m,
+        labels=(_label(_season(plan)), _label(plan.target)),
+        balanced=balanced,
+    )
+
+
+def _window(plan: ScreenPlan, zone: Zone, outline: shapely.Geometry) -> tuple[slice, slice]:
+    west, south, east, north = outline.bounds
+    inverse = ~zone_geobox(zone, plan.resolution_m).affine
+    left, top = (int(v) for v in inverse * (west, north))
+    right, bottom = (int(v) + 1 for v in inverse * (east, south))
+    window = event_window((top, left, bottom, right), zone_shape(plan.resolution_m))
+    return tuple(_middle(part) for part in window)  # type: ignore[return-value]
+
+
+def _middle(part: slice) -> slice:
+    excess = max(0, part.stop - part.start - _MAX_PX)
+    return slice(part.start + excess // 2, part.stop - (excess - excess // 2))
+
+
+def _crops(
+    plan: ScreenPlan, store: Store, zone: Zone, rows: slice, columns: slice
+) -> tuple[FloatArray, FloatArray, bool] | None:
+    """Pictures of both dates: optical where there is one, else radar; and how to stretch them."""
+    present = set(store.groups())
+    for sensor in sorted(plan.groups, reverse=True):
+        groups = [g for g in plan.zone_groups(sensor, zone) if g in present]
+        bands = plan.bands[sensor]
+        combination = next((c for c in _COLOURS if set(c) <= set(bands)), bands)
+        places = [bands.index(band) for band in combination]
+        for group in groups:
+            path = f"{group}/{SENSORS[sensor].variable}"
+            before, after = (
+                _median(store, path, sensor, periods, rows, columns)[places]
+                for periods in (_season(plan), plan.target)
+            )
+            if np.isfinite(before).any() and np.isfinite(after).any():
+                if sensor == "sentinel-1":
+                    return radar_composite(*before), radar_composite(*after), False
+                return before, after, True
+    return None
+
+
+def _season(plan: ScreenPlan) -> tuple[Period, ...]:
+    """The newest baseline periods of the target's own months; all where there are none."""
+    months = {period.start.month for period in plan.target}
+    same = [period for period in plan.baseline if period.start.month in months]
+    return tuple(same[-len(plan.target) :]) or plan.baseline
+
+
+def _median(
+    store: Store,
+    path: str,
+    sensor: str,
+    periods: Sequence[Period],
+    rows: slice,
+    columns: slice,
+) -> FloatArray:
+    stored = read_window(store.root(), path, rows, columns, times=[p.index for p in periods])
+    return nan_median(decode(stored, sensor))
+
+
+def _mask(
+    plan: ScreenPlan, zone: Zone, outline: shapely.Geometry, rows: slice, columns: slice
+) -> NDArray[np.bool_]:
+    affine = zone_geobox(zone, plan.resolution_m).affine
+    x = affine.c + (np.arange(columns.start, columns.stop) + 0.5) * affine.a
+    y = affine.f + (np.arange(rows.start, rows.stop) + 0.5) * affine.e
+    shapely.prepare(outline)
+    return np.asarray(shapely.contains_xy(outline, *np.meshgrid(x, y)), dtype=np.bool_)
+
+
+def _label(periods: Sequence[Period]) -> str:
+    return periods[0].id if len(periods) == 1 else f"{periods[0].id} to {periods[-1].id}"

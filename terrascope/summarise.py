@@ -1,0 +1,456 @@
+"""From a finished run to its products: maps, events, figures, summary, report and STAC."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyproj
+from numpy.typing import NDArray
+
+from terrascope import __version__
+from terrascope.geo.tiles import TILE_M, Tile, Zone
+from terrascope.products import summary as s
+from terrascope.products.events import find_events, write_events
+from terrascope.products.figures import Marker, ReportFigures, draw_overview
+from terrascope.products.layers import LAYERS
+from terrascope.products.mosaic import mosaic_crs, mosaic_grid, write_maps
+from terrascope.products.overview import Overview
+from terrascope.products.panels import draw_panels
+from terrascope.products.publish import open_staging, publish
+from terrascope.products.report import write_report
+from terrascope.products.resample import MosaicGrid, source_pixels
+from terrascope.products.stac import SourceItem, ZoneMaps, write_stac
+from terrascope.products.totals import GroundTotals, totals
+from terrascope.types import ChangeKind, Quarantine, Status
+
+if TYPE_CHECKING:
+    import geopandas
+
+    from terrascope.cube.plan import CubePlan
+    from terrascope.store.ledger import Record
+    from terrascope.watch import MonitorRun
+
+__all__ = ["StoreLayers", "completeness", "publish_run", "quarantined"]
+
+_LISTED_EVENTS = 25
+_DRAWN_EVENTS = 6
+
+
+class StoreLayers:
+    """The maps of a run as they lie in the store, at one commit.
+
+    Parameters
+    ----------
+    run : MonitorRun
+        Screened.
+    """
+
+    def __init__(self, run: MonitorRun) -> None:
+        self._plan = run.screen_plan
+        self._store = run.store.at(run.store.snapshot())
+        self._done = {
+            zone: {tile for tile, _ in self._store.records(self._plan.result_group(zone))}
+            for zone in {tile.zone for tile in run.tiles}
+        }
+
+    @property
+    def resolution_m(self) -> int:
+        """Pixel size in metres."""
+        return self._plan.resolution_m
+
+    @property
+    def tiles(self) -> Sequence[Tile]:
+        """All tiles of the area of interest, whether they have results or not."""
+        return self._plan.tiles
+
+    @property
+    def layers(self) -> Sequence[str]:
+        """Names of the layers that there are."""
+        return tuple(LAYERS)
+
+    def read(self, tile: Tile, layer: str) -> NDArray[Any] | None:
+        """Return one layer of one tile.
+
+        Parameters
+        ----------
+        tile : Tile
+            One of `tiles`.
+        layer : str
+            One of `layers`.
+
+        Returns
+        -------
+        values : ndarray, shape (y, x), or None
+            None where the tile has no result.
+        """
+        if tile.id not in self._done[tile.zone]:
+            return None
+        return self._store.read_tile(self._plan.result_group(tile.zone), layer, tile)
+
+    @cached_property
+    def observed_tiles(self) -> frozenset[Tile]:
+        """Tiles with at least one observed pixel."""
+        found = set()
+        for zone in self._done:
+            records = self._store.records(self._plan.result_group(zone))
+            found |= {Tile.parse(t) for (t, _), r in records.items() if r.observed_share > 0}
+        return frozenset(found)
+
+
+def completeness(run: MonitorRun) -> s.Completeness:
+    """Count the work items that are in the cube, of those that have a scene.
+
+    Parameters
+    ----------
+    run : MonitorRun
+        Planned.
+
+    Returns
+    -------
+    completeness : Completeness
+        Work whose every scene failed is not committed.
+    """
+    done = planned = 0
+    for sensor in run.plans:
+        records = _records(run, sensor)
+        planned += len(run.plans[sensor])
+        done += sum(record.done for record in records)
+    return s.Completeness(done, planned)
+
+
+def quarantined(run: MonitorRun) -> tuple[Quarantine, ...]:
+    """List everything that was left out, from the search and from the cubes' ledgers.
+
+    Parameters
+    ----------
+    run : MonitorRun
+        Planned.
+
+    Returns
+    -------
+    quarantined : tuple of Quarantine
+        Sorted, each once.
+    """
+    found = {q for sensor in run.plans for record in _records(run, sensor) for q in record.quarantines}
+    return tuple(sorted(found | set(run.found.skipped)))
+
+
+def _records(run: MonitorRun, sensor: str) -> list[Record]:
+    """Records of the plan's own work items, whatever else the cube holds."""
+    from terrascope.cube.ingest import group_of
+
+    plan = run.plans[sensor]
+    wanted: dict[str, set[tuple[str, int]]] = {}
+    for batch in plan.batches():
+        places = wanted.setdefault(group_of(plan, batch), set())
+        places |= {(item.tile.id, item.period.index) for item in batch.items}
+    return [
+        record
+        for group, places in sorted(wanted.items())
+        for place, record in run.store.records(group).items()
+        if place in places
+    ]
+
+
+def publish_run(run: MonitorRun) -> s.RunSummary:
+    """Write all products of a run and make them visible.
+
+    Parameters
+    ----------
+    run : MonitorRun
+        Searched, its cubes built and screened as far as they go.
+
+    Returns
+    -------
+    summary : RunSummary
+        What the report says.
+    """
+    source = StoreLayers(run)
+    staging = open_staging(run.output, run.settings.run_id)
+    try:
+        crs = run.settings.crs or mosaic_crs(run.tiles, run.aoi)
+        tags = {"TERRASCOPE_MONITOR": run.settings.name, "TERRASCOPE_TARGET": run.settings.run_id}
+        write_maps(source, staging / "maps", aoi=run.aoi, crs=crs, tags=tags)
+        scenes = _scenes_by_tile(run)
+        events = find_events(source, min_area_ha=run.settings.min_area_ha, items=scenes)
+        write_events(events, staging)
+        summary = summarise(run, source, events)
+        write_report(staging, summary, _figures(run, source, summary, events, crs))
+        write_stac(
+            staging, summary, _zone_maps(run, source, scenes), mosaic=tuple(LAYERS.values())
+        )
+        publish(staging, run.output)
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
+    return summary
+
+
+def summarise(
+    run: MonitorRun, source: StoreLayers, events: geopandas.GeoDataFrame
+) -> s.RunSummary:
+    """Put everything that a run found into one value.
+
+    Parameters
+    ----------
+    run : MonitorRun
+        The run.
+    source : StoreLayers
+        Its maps.
+    events : geopandas.GeoDataFrame
+        From `find_events`.
+
+    Returns
+    -------
+    summary : RunSummary
+        Without clocks.
+    """
+    area, regions = totals(source, run.aoi, run.regions)
+    frame = run.found.table.frame
+    used = sorted({int(row) for plan in run.plans.values() for row in plan.scenes})
+    notices = sorted({text for text in frame["attribution"].to_numpy()[used] if text})
+    return s.RunSummary(
+        monitor=run.settings.name,
+        version=__version__,
+        commit=None,
+        settings=_portable(run),
+        area=s.Area(
+            run.aoi.name,
+            area.asked_m2,
+            tuple(run.aoi.bounds),
+            tuple(sorted(tile.id for tile in run.tiles)),
+            tuple(sorted({tile.zone.id for tile in run.tiles})),
+            run.settings.resolution_m,
+        ),
+        catalog=s.CatalogUse(run.profile.name, run.settings.url or run.profile.url),
+        target=s.DateRange(run.target[0].start, run.target[-1].end),
+        baseline=s.DateRange(run.baseline[0].start, run.baseline[-1].end),
+        cadence=str(run.settings.cadence),
+        sensors=_sensor_uses(run),
+        scenes=tuple(row for plan in run.plans.values() for row in _scene_counts(run, plan)),
+        completeness=completeness(run),
+        observed_m2=area.observed_m2,
+        totals=tuple(
+            s.Total(status, kind, m2, area.observed_share)
+            for (status, kind), m2 in sorted(area.by_state.items())
+        ),
+        events=_event_totals(run, events),
+        quality=s.DataQuality(
+            quarantined(run), _radiometry_notes(run, used), run.found.notes, _mask_shares(run)
+        ),
+        regions=_region_totals(run, regions, events),
+        attribution=tuple(notices),
+    )
+
+
+def _portable(run: MonitorRun) -> dict[str, Any]:
+    """Settings without the machine's folders: paths by their last part."""
+    settings = run.settings.to_json()
+    for key in ("file", "aoi", "regions", "output", "url", "profile"):
+        value = settings[key]
+        if value and "://" not in value:
+            settings[key] = Path(value).name
+    return settings
+
+
+def _sensor_uses(run: MonitorRun) -> tuple[s.SensorUse, ...]:
+    asked = (("sentinel-2", run.settings.optical), ("sentinel-1", run.settings.sar))
+    return tuple(
+        s.SensorUse(
+            sensor,
+            collection,
+            used=sensor in run.plans,
+            reason="" if sensor in run.plans else "the catalog has no usable scene of these periods",
+        )
+        for sensor, collection in asked
+        if collection is not None
+    )
+
+
+def _scene_counts(run: MonitorRun, plan: CubePlan) -> list[s.SceneCount]:
+    frame = run.found.table.frame
+    cadence = run.settings.cadence
+    target = set(run.target)
+    by_period: dict[Any, list[int]] = {}
+    days = frame["solar_day"].to_numpy()
+    for row in plan.scenes:
+        by_period.setdefault(cadence.period(cadence.index(days[row])), []).append(int(row))
+    counts = []
+    for period, rows in sorted(by_period.items()):
+        cloud = frame["cloud_percent"].to_numpy()[rows]
+        mean = float(np.nanmean(cloud)) if np.isfinite(cloud).any() else None
+        role = "target" if period in target else "baseline"
+        ids = tuple(sorted(frame["id"].to_numpy()[rows]))
+        counts.append(s.SceneCount(plan.spec.sensor, period.id, role, ids, mean))
+    return counts
+
+
+def _event_totals(run: MonitorRun, events: geopandas.GeoDataFrame) -> s.EventTotals:
+    largest = events.sort_values(["area_m2", "event_id"], ascending=[False, True])
+    rows = tuple(
+        s.EventRow(
+            id=row.event_id,
+            kind=ChangeKind[row.kind.upper()],
+            status=Status[row.status.upper()],
+            area_m2=float(row.area_m2),
+            detected_on=_day(row.detected_on),
+            probability=float(row.probability_mean),
+            lon=float(row.lon),
+            lat=float(row.lat),
+            tiles=tuple(row.tiles),
+        )
+        for row in largest.head(_LISTED_EVENTS).itertuples()
+    )
+    return s.EventTotals(
+        len(events), float(events["area_m2"].sum()), run.settings.min_area_ha, rows
+    )
+
+
+def _day(text: str | None) -> Any:
+    import datetime as dt
+
+    return dt.date.fromisoformat(text) if text else None
+
+
+def _region_totals(
+    run: MonitorRun, regions: Sequence[GroundTotals], events: geopandas.GeoDataFrame
+) -> tuple[s.RegionTotal, ...]:
+    return tuple(
+        s.RegionTotal(
+            ground.name,
+            ground.asked_m2,
+            ground.observed_share,
+            ground.changed_m2,
+            int(events.geometry.intersects(region.geometry).sum()),
+        )
+        for ground, region in zip(regions, run.regions, strict=True)
+    )
+
+
+def _radiometry_notes(run: MonitorRun, used: Sequence[int]) -> tuple[str, ...]:
+    """Contradictions in metadata, with the number of scenes that have each."""
+    counts: dict[str, int] = {}
+    for text in run.found.table.frame["notes"].to_numpy()[list(used)]:
+        for note in json.loads(text):
+            counts[note] = counts.get(note, 0) + 1
+    return tuple(f"{note} ({count} scenes)" for note, count in sorted(counts.items()))
+
+
+def _mask_shares(run: MonitorRun) -> Mapping[str, float]:
+    """Which cloud mask saw the optical observations, by pixels of all periods."""
+    if "sentinel-2" not in run.plans:
+        return {}
+    sums = {"scl": 0, "spectral": 0, "none": 0}
+    for record in _records(run, "sentinel-2"):
+        for name in sums:
+            sums[name] += int(record.facts.get(f"masked_by_{name}", 0))
+    whole = sum(sums.values())
+    return {name: count / whole for name, count in sums.items() if count} if whole else {}
+
+
+def _scenes_by_tile(run: MonitorRun) -> dict[Tile, list[str]]:
+    """Item ids behind each tile's result, baseline and target."""
+    ids = run.found.table.frame["id"].to_numpy()
+    found: dict[Tile, set[str]] = {}
+    for plan in run.plans.values():
+        for batch in plan.batches():
+            for item in batch.items:
+                found.setdefault(item.tile, set()).update(ids[list(item.scenes)])
+    return {tile: sorted(names) for tile, names in found.items()}
+
+
+def _zone_maps(
+    run: MonitorRun, source: StoreLayers, scenes: Mapping[Tile, Sequence[str]]
+) -> list[ZoneMaps]:
+    frame = run.found.table.frame
+    links = dict(zip(frame["id"], frame["source"], strict=True))
+    by_zone: dict[Zone, list[Tile]] = {}
+    for tile in run.tiles:
+        by_zone.setdefault(tile.zone, []).append(tile)
+    found = []
+    for zone, tiles in sorted(by_zone.items()):
+        rows, columns = [t.row for t in tiles], [t.column for t in tiles]
+        r = float(run.settings.resolution_m)
+        north, west = (max(rows) + 1) * TILE_M, min(columns) * TILE_M
+        shape = (
+            (max(rows) - min(rows) + 1) * int(TILE_M / r),
+            (max(columns) - min(columns) + 1) * int(TILE_M / r),
+        )
+        ids = sorted({name for tile in tiles for name in scenes.get(tile, ())})
+        found.append(
+            ZoneMaps(
+                zone,
+                (r, 0.0, float(west), 0.0, -r, float(north)),
+                shape,
+                tuple(LAYERS.values()),
+                tuple(tile for tile in sorted(tiles) if tile in source.observed_tiles),
+                tuple(SourceItem(name, links.get(name, "")) for name in ids),
+            )
+        )
+    return found
+
+
+def _figures(
+    run: MonitorRun,
+    source: StoreLayers,
+    summary: s.RunSummary,
+    events: geopandas.GeoDataFrame,
+    crs: str,
+) -> ReportFigures:
+    """The map of the whole area, and panels of the largest events."""
+    grid = mosaic_grid(run.aoi, crs, run.settings.resolution_m)
+    overview = Overview(grid.shape_yx)
+    for tile in source.tiles:
+        status = source.read(tile, "status")
+        inside = None if status is None else status != Status.OUTSIDE
+        if inside is None or not inside.any():
+            continue
+        window = source_pixels(grid, tile, run.settings.resolution_m, inside)
+        if window is None:
+            continue
+        layers = {name: source.read(tile, name) for name in ("change_kind", "change_probability", "observations")}
+        picked = functools.partial(_picked, index=window.index)
+        overview.add(
+            window.row,
+            window.column,
+            picked(status, fill=int(Status.OUTSIDE)),
+            picked(layers["change_kind"], fill=int(ChangeKind.OUTSIDE)),
+            probability=picked(layers["change_probability"], fill=np.nan),
+            observations=picked(layers["observations"], fill=0),
+        )
+    drawn = summary.events.largest[:_DRAWN_EVENTS]
+    to_crs = pyproj.Transformer.from_crs("EPSG:4326", grid.crs, always_xy=True)
+    markers = []
+    for number, row in enumerate(drawn, start=1):
+        column, line = ~grid.transform * to_crs.transform(row.lon, row.lat)
+        markers.append(Marker(column / overview.factor, line / overview.factor, str(number)))
+    maps = draw_overview(overview.maps(), gsd_m=_ground_size(grid), markers=markers)
+    panels = draw_panels(run.screen_plan, run.store, events, [row.id for row in drawn])
+    return ReportFigures(maps, panels)
+
+
+def _picked(values: NDArray[Any] | None, *, index: NDArray[np.int64], fill: float) -> NDArray[Any]:
+    assert values is not None
+    found = values.ravel()[index]
+    found[index < 0] = fill
+    return found
+
+
+def _ground_size(grid: MosaicGrid) -> tuple[float, float]:
+    """Metres on the ground of one pixel at the middle of the mosaic, along y and x."""
+    rows, columns = grid.shape_yx
+    to_lonlat = pyproj.Transformer.from_crs(grid.crs, "EPSG:4326", always_xy=True)
+    geod = pyproj.Geod(ellps="WGS84")
+    row, column = rows / 2, columns / 2
+    places = [(column, row), (column, row + 1), (column + 1, row)]
+    lonlat = [to_lonlat.transform(*(grid.transform * place)) for place in places]
+    lengths = [geod.inv(*lonlat[0], *other)[2] for other in lonlat[1:]]
+    return lengths[0], lengths[1]
