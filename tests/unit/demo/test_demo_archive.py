@@ -25,7 +25,7 @@ from terrascope.errors import ProductError
 from terrascope.sim.land import make_land
 from terrascope.sim.weather import optical_passes
 
-PERIOD = (dt.date(2023, 8, 11), dt.date(2023, 9, 14))
+PERIOD = (dt.date(2023, 8, 18), dt.date(2023, 9, 10))
 
 
 @pytest.fixture(scope="module")
