@@ -56,7 +56,13 @@ def aoi_mask(aoi: Aoi, tile: Tile, resolution_m: int) -> NDArray[np.bool_]:
     return np.asarray(inside & owned, dtype=np.bool_)
 
 
-def tile_pixel_area(tile: Tile, resolution_m: int) -> NDArray[np.float64]:
+def tile_pixel_area(
+    tile: Tile,
+    resolution_m: int,
+    *,
+    rows: slice = slice(None),
+    columns: slice = slice(None),
+) -> NDArray[np.float64]:
     """Return the geodesic area of each pixel of a tile.
 
     Parameters
@@ -65,6 +71,8 @@ def tile_pixel_area(tile: Tile, resolution_m: int) -> NDArray[np.float64]:
         The tile.
     resolution_m : int
         Pixel size in metres, a divisor of 15,360.
+    rows, columns : slice
+        Part of the tile, default all of it.
 
     Returns
     -------
@@ -79,7 +87,7 @@ def tile_pixel_area(tile: Tile, resolution_m: int) -> NDArray[np.float64]:
     nodes = pixel_area_m2(lat, lon - (tile.zone.lon_range[0] + 3.0), resolution_m)
     centres = (np.arange(size, dtype=np.float64) + 0.5) * resolution_m
     weights = np.maximum(1.0 - np.abs(centres[:, None] - offset) / offset[1], 0.0)
-    area: NDArray[np.float64] = weights @ nodes @ weights.T
+    area: NDArray[np.float64] = weights[rows] @ nodes @ weights[columns].T
     return area
 
 

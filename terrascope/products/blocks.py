@@ -17,6 +17,9 @@ __all__ = ["BLOCK", "BlockStore", "predictor", "shrink"]
 BLOCK = 256
 """Side of a block in pixels: small, for maps whose results lie in small patches."""
 
+_LEVEL = 3
+"""Of deflate: 6 takes three times as long on probabilities, for 3 % fewer bytes."""
+
 
 def predictor(dtype: str) -> int:
     """Return the TIFF predictor that suits a type.
@@ -197,7 +200,7 @@ def _encode(values: NDArray[Any]) -> bytes:
         row = planes.transpose(0, 2, 1).reshape(len(values), -1)
         values = row.copy()
         values[:, 1:] -= row[:, :-1]
-    return zlib.compress(values.astype(values.dtype.newbyteorder("<")).tobytes(), 6)
+    return zlib.compress(values.astype(values.dtype.newbyteorder("<")).tobytes(), _LEVEL)
 
 
 def _decode(data: bytes, dtype: str) -> NDArray[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -48,7 +48,7 @@ def find_patches(source: LayerSource, *, min_area_m2: float) -> Patches:
         it and meet along it, as the two grids are turned against each other.
     """
     patches = Patches()
-    edges: dict[Tile, tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
+    edges: dict[Tile, _Edges] = {}
     seams: list[_Seam] = []
     row: tuple[Zone, int] | None = None
     for tile in sorted(source.tiles, key=lambda t: (t.zone, -t.row, t.column)):
@@ -57,11 +57,13 @@ def find_patches(source: LayerSource, *, min_area_m2: float) -> Patches:
             above = (tile.zone, tile.row + 1)
             edges = {t: e for t, e in edges.items() if (t.zone, t.row) == above}
         status = source.read(tile, "status")
-        if status is None or not np.isin(status, _CHANGED).any():
+        if status is None:
             continue
-        index, seam = _label_tile(source, tile, status, min_area_m2, patches)
-        _join_neighbours(patches, tile, index, edges)
-        edges[tile] = (index[-1].copy(), index[:, -1].copy())
+        changed = (status == _CHANGED[0]) | (status == _CHANGED[1])
+        if not changed.any():
+            continue
+        edges[tile], seam = _label_tile(source, tile, changed, min_area_m2, patches)
+        _join_neighbours(patches, tile, edges)
         if len(seam.part):
             seams.append(seam)
     _join_zones(patches, seams, source.resolution_m)
@@ -78,48 +80,62 @@ class _Seam:
     zone: NDArray[np.int64]
 
 
+@dataclasses.dataclass(frozen=True)
+class _Edges:
+    """The part of each pixel along the four edges of a tile, -1 where there is none."""
+
+    north: NDArray[np.int64]
+    south: NDArray[np.int64]
+    west: NDArray[np.int64]
+    east: NDArray[np.int64]
+
+
 def _label_tile(
     source: LayerSource,
     tile: Tile,
-    status: NDArray[np.uint8],
+    changed: NDArray[np.bool_],
     min_area_m2: float,
     patches: Patches,
-) -> tuple[NDArray[np.int64], _Seam]:
-    """Add a tile's parts; return the part of each pixel, and the pixels near the zone's border."""
-    labels, count = ndimage.label(np.isin(status, _CHANGED), structure=_EIGHT)
-    flat = np.flatnonzero(labels)
+) -> tuple[_Edges, _Seam]:
+    """Add a tile's parts; return those at its edges, and the pixels near the zone's border."""
+    ys, xs = np.flatnonzero(changed.any(axis=1)), np.flatnonzero(changed.any(axis=0))
+    rows, columns = slice(int(ys[0]), int(ys[-1]) + 1), slice(int(xs[0]), int(xs[-1]) + 1)
+    labels = np.zeros(changed.shape, np.int32)
+    count = ndimage.label(changed[rows, columns], _EIGHT, output=labels[rows, columns])
+    y, x = np.nonzero(labels[rows, columns])
+    area = tile_pixel_area(tile, source.resolution_m, rows=rows, columns=columns)[y, x]
+    flat = (y + rows.start) * changed.shape[1] + x + columns.start
     label = labels.ravel()[flat]
-    area = np.bincount(label, tile_pixel_area(tile, source.resolution_m).ravel()[flat], count + 1)
-    seam_at, seam_lon, seam_lat = _near_border(tile, source.resolution_m, flat, status.shape[1])
-    kept = area >= min_area_m2
+    seam_at, seam_lon, seam_lat = _near_border(tile, source.resolution_m, flat, changed.shape[1])
+    kept = np.bincount(label, area, count + 1) >= min_area_m2
     for edge in (labels[0], labels[-1], labels[:, 0], labels[:, -1], label[seam_at]):
         kept[edge] = True
     kept[0] = False
     found = np.full(count + 1, _NONE, np.int64)
-    outlines = _outlines(labels, kept, tile, source.resolution_m)
-    for number, facts in _facts(source, tile, status, flat=flat, label=label, kept=kept):
-        part = Part(tile=tile, outline=outlines[number], **facts)
-        found[number] = patches.add(part)
+    if kept.any():
+        outlines = _outlines(labels, kept, tile, source.resolution_m, rows=rows, columns=columns)
+        for number, facts in _facts(source, tile, flat, label, area=area, kept=kept):
+            found[number] = patches.add(Part(tile=tile, outline=outlines[number], **facts))
     zone = -tile.zone.number if tile.zone.hemisphere == "S" else tile.zone.number
     part_of = found[label[seam_at]]
     seam = _Seam(part_of, seam_lon, seam_lat, np.full(len(part_of), zone))
-    return found[labels], seam
+    sides = (labels[0], labels[-1], labels[:, 0], labels[:, -1])
+    return _Edges(*(found[side] for side in sides)), seam
 
 
 def _facts(
     source: LayerSource,
     tile: Tile,
-    status: NDArray[np.uint8],
-    *,
     flat: NDArray[np.int64],
     label: NDArray[np.int32],
+    *,
+    area: NDArray[np.float64],
     kept: NDArray[np.bool_],
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """Measure the kept labels of a tile, in order."""
     use = kept[label]
-    flat, label = flat[use], label[use]
+    flat, label, area = flat[use], label[use], area[use]
     size = len(kept)
-    area = tile_pixel_area(tile, source.resolution_m).ravel()[flat]
 
     def pixels(name: str, missing: float) -> NDArray[Any]:
         values = source.read(tile, name) if name in source.layers else None
@@ -129,7 +145,7 @@ def _facts(
     kind[kind >= len(KINDS)] = 0
     by_kind = np.bincount(label * len(KINDS) + kind, area, size * len(KINDS)).reshape(size, -1)
     highest = np.zeros(size, np.int64)
-    np.maximum.at(highest, label, status.ravel()[flat])
+    np.maximum.at(highest, label, pixels("status", 0))
     day = pixels("detected_on", -1).astype(np.int64)
     earliest = np.full(size, np.iinfo(np.int64).max)
     np.minimum.at(earliest, label, np.where(day < 0, earliest[0], day))
@@ -161,38 +177,48 @@ def _facts(
 
 
 def _outlines(
-    labels: NDArray[np.int32], kept: NDArray[np.bool_], tile: Tile, resolution_m: int
+    labels: NDArray[np.int32],
+    kept: NDArray[np.bool_],
+    tile: Tile,
+    resolution_m: int,
+    *,
+    rows: slice,
+    columns: slice,
 ) -> dict[int, shapely.Geometry]:
     """Return the outlines of kept labels. Pieces joined at corners alone stay valid that way."""
     west, _, _, north = tile.bounds
-    transform = Affine(resolution_m, 0.0, west, 0.0, -resolution_m, north)
+    transform = Affine(
+        resolution_m,
+        0.0,
+        west + columns.start * resolution_m,
+        0.0,
+        -resolution_m,
+        north - rows.start * resolution_m,
+    )
+    labels = labels[rows, columns]
     pieces: dict[int, list[shapely.Geometry]] = {}
     for shape, number in shapes(labels, mask=kept[labels], connectivity=4, transform=transform):
         pieces.setdefault(int(number), []).append(shapely.geometry.shape(shape))
     return {number: shapely.union_all(found) for number, found in pieces.items()}
 
 
-def _join_neighbours(
-    patches: Patches,
-    tile: Tile,
-    index: NDArray[np.int64],
-    edges: dict[Tile, tuple[NDArray[np.int64], NDArray[np.int64]]],
-) -> None:
+def _join_neighbours(patches: Patches, tile: Tile, edges: Mapping[Tile, _Edges]) -> None:
     """Join with the tiles west, north-west, north and north-east."""
-    size = index.shape[0]
+    own = edges[tile]
+    size = len(own.north)
     absent = np.full(size, _NONE, np.int64)
+    beside = _Edges(absent, absent, absent, absent)
 
-    def edge(column: int, row: int, side: int) -> NDArray[np.int64]:
-        found = edges.get(Tile(tile.zone, column, row))
-        return absent if found is None else found[side]
+    def neighbour(east: int, north: int) -> _Edges:
+        return edges.get(Tile(tile.zone, tile.column + east, tile.row + north), beside)
 
-    column, above = tile.column, tile.row + 1
-    corner_west, corner_east = edge(column - 1, above, 0)[-1:], edge(column + 1, above, 0)[:1]
-    north = np.concatenate([corner_west, edge(column, above, 0), corner_east])
-    west = np.concatenate([absent[:1], edge(column - 1, tile.row, 1), absent[:1]])
+    north = np.concatenate(
+        [neighbour(-1, 1).south[-1:], neighbour(0, 1).south, neighbour(1, 1).south[:1]]
+    )
+    west = np.concatenate([absent[:1], neighbour(-1, 0).east, absent[:1]])
     for shift in (0, 1, 2):
-        patches.join(index[0], north[shift : shift + size])
-        patches.join(index[:, 0], west[shift : shift + size])
+        patches.join(own.north, north[shift : shift + size])
+        patches.join(own.west, west[shift : shift + size])
 
 
 def _near_border(

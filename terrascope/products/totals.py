@@ -110,6 +110,7 @@ def totals(
     inside the AOI without a result counts as not observed.
     """
     tiles = list(source.tiles)
+    kinds = ("change_kind",) if "change_kind" in source.layers else ()
     sums = np.zeros((1 + len(regions), len(_STATES)))
     touched: dict[int, list[int]] = {}
     pairs = intersect_pairs(tiles, [region.geometry for region in regions])
@@ -117,20 +118,27 @@ def totals(
         touched.setdefault(tile_index, []).append(region_index)
     for index, tile in enumerate(tiles):
         asked = aoi_mask(aoi, tile, source.resolution_m)
-        kind = source.read(tile, "change_kind") if "change_kind" in source.layers else None
-        state = _states(source.read(tile, "status"), kind, asked.shape)
-        area = tile_pixel_area(tile, source.resolution_m)
-        sums[0] += _add_up(state, area, asked)
+        if not asked.any():
+            continue
+        window = _window(asked)
+        asked = asked[window]
+        found = [
+            None if values is None else values[window][asked]
+            for values in (source.read(tile, name) for name in ("status", *kinds))
+        ]
+        state = _states(found[0], found[-1] if kinds else None, int(asked.sum()))
+        area = tile_pixel_area(tile, source.resolution_m, rows=window[0], columns=window[1])[asked]
+        sums[0] += _add_up(state, area)
         for region in touched.get(index, ()):
-            inside = asked & aoi_mask(regions[region], tile, source.resolution_m)
-            sums[1 + region] += _add_up(state, area, inside)
+            inside = aoi_mask(regions[region], tile, source.resolution_m)[window][asked]
+            sums[1 + region] += _add_up(state[inside], area[inside])
     names = [aoi.name, *(region.name for region in regions)]
-    found = [_totals(name, row) for name, row in zip(names, sums, strict=True)]
-    return found[0], tuple(found[1:])
+    whole, *parts = (_totals(name, row) for name, row in zip(names, sums, strict=True))
+    return whole, tuple(parts)
 
 
 def _states(
-    status: NDArray[np.uint8] | None, kind: NDArray[np.uint8] | None, shape: tuple[int, ...]
+    status: NDArray[np.uint8] | None, kind: NDArray[np.uint8] | None, count: int
 ) -> NDArray[np.int64]:
     """Return the place of each pixel's status and kind in `_STATES`."""
     table = np.zeros((256, 256), np.int64)  # what is unknown was not observed
@@ -142,17 +150,21 @@ def _states(
     for changed in _CHANGED:
         table[changed, ChangeKind.OUTSIDE] = _STATES.index((changed, ChangeKind.NONE))
     if status is None:
-        return np.full(shape, table[Status.NOT_OBSERVED, 0])
+        return np.full(count, table[Status.NOT_OBSERVED, 0])
     if kind is None:
         kind = np.zeros_like(status)
     found: NDArray[np.int64] = table[status, kind]
     return found
 
 
-def _add_up(
-    state: NDArray[np.int64], area: NDArray[np.float64], inside: NDArray[np.bool_]
-) -> NDArray[np.float64]:
-    return np.bincount(state[inside], area[inside], len(_STATES)).astype(np.float64)
+def _add_up(state: NDArray[np.int64], area: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.bincount(state, area, len(_STATES)).astype(np.float64)
+
+
+def _window(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
+    """Return rows and columns that hold all of a mask."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
 
 def _totals(name: str, sums: NDArray[np.float64]) -> GroundTotals:

@@ -135,7 +135,9 @@ def test_halving_follows_the_rule(name):
             assert found == max(four.tolist(), key=lambda v: (four.tolist().count(v), v))
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(data=st.data())
 def test_windows_with_masks_merge(tmp_path, data):
     """Any windows, masked, overlapping, reaching out of the raster: as numpy would do it."""
