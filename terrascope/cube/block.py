@@ -100,39 +100,39 @@ def _stored_numbers(
     placed: Iterable[tuple[SceneRef, Window]], spec: CubeSpec, geobox: GeoBox, reader: Reader
 ) -> Block:
     """Mosaic stored numbers: the first scene with data wins. One full scene is not even copied."""
+    shape = geobox.shape.yx
+    whole = (slice(0, shape[0]), slice(0, shape[1]))
+    quality = np.zeros(shape, np.uint8)
     values: NDArray[Any] | None = None
-    block = _empty(spec, geobox)
-    whole = (slice(0, geobox.shape.y), slice(0, geobox.shape.x))
     quarantined = []
     for scene, window in placed:
+        quality[window] |= np.uint8(Quality.SCENE)
+        if values is not None and (values[0][window] != 0).all():
+            continue
         try:
             part = reader.read(scene, spec.bands, geobox[window], resampling=spec.resampling)
         except ReadError as error:
             quarantined.append(_quarantine(error))
-            block.quality[window] |= np.uint8(Quality.SCENE | Quality.FAILED)
+            quality[window] |= np.uint8(Quality.FAILED)
             continue
         part = part.astype(np.uint16, copy=False)
-        block.quality[window] |= np.uint8(Quality.SCENE)
         if values is None and window == whole:
             values = part
             continue
-        values = block.values if values is None else values
+        if values is None:
+            values = np.zeros((len(spec.bands), *shape), np.uint16)
         there = values[:, window[0], window[1]]
         np.copyto(there, part, where=there[0] == 0)
-    values = block.values if values is None else values
-    block.observed[...] = values[0] != 0
-    block.quality[(block.observed == 0) & (block.quality != 0)] |= np.uint8(Quality.NODATA)
-    return dataclasses.replace(block, values=values, quarantined=tuple(sorted(quarantined)))
+    if values is None:
+        values = np.zeros((len(spec.bands), *shape), np.uint16)
+    seen = values[0] != 0
+    quality[~seen & (quality != 0)] |= np.uint8(Quality.NODATA)
+    return Block(values, seen.astype(np.uint16), quality, tuple(sorted(quarantined)))
 
 
 def _empty(spec: CubeSpec, geobox: GeoBox) -> Block:
     shape = geobox.shape.yx
-    bands = (len(spec.bands), *shape)
-    values: NDArray[Any] = (
-        np.zeros(bands, np.uint16)
-        if spec.values == "dn"
-        else np.full(bands, NODATA_INT16, np.int16)
-    )
+    values = np.full((len(spec.bands), *shape), NODATA_INT16, np.int16)
     return Block(values, np.zeros(shape, np.uint16), np.zeros(shape, np.uint8), ())
 
 

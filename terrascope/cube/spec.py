@@ -149,7 +149,9 @@ class CubeSpec:
         """
         bands, scenes = len(self.bands), max(1, n_scenes)
         if self.values == "dn":
-            return 2 * bands * min(2, scenes) + 3
+            return 2 * bands * min(2, scenes) + 7
         if not self.optical:
             return 14 * bands + 40
-        return 2 * bands * (scenes + 1) + 3 * scenes + 16 + 4 * len(SPECTRAL_BANDS)
+        # Choosing whole observations takes the planes as one array; medians go band by band.
+        copies = 1 if self.composite in ("median", "mean") else 2
+        return 2 * bands * (copies * scenes + 1) + 3 * scenes + 16 + 8 * len(SPECTRAL_BANDS)
