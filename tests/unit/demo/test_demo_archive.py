@@ -52,7 +52,8 @@ def read(archive: DemoArchive, item: dict[str, Any], band: str) -> np.ndarray:
 
 
 def test_two_zones_show_the_same_ground() -> None:
-    west, east = (grid.ground() for grid in demo_grids())
+    west, east = (np.stack(grid.ground()) for grid in demo_grids())
+    west, east = west[:, :200, -220:], east[:, :200, :220]
     lands = [make_land(*xy, seed=7) for xy in (west, east)]
     tree = spatial.cKDTree(np.column_stack([west[0].ravel(), west[1].ravel()]))
     distance, index = tree.query(np.column_stack([east[0].ravel(), east[1].ravel()]))
@@ -120,7 +121,8 @@ def test_the_offset_is_stated_as_it_is_stored(
         green_land = numbers[(scl == 4).repeat(2, 0).repeat(2, 1)]
         if green_land.size > 1000:
             reflectance = green_land * facts["scale"] + facts["offset"]
-            assert 0.02 < np.median(reflectance) < 0.12
+            # Haze and thin cloud lift the median; the dark end stays where vegetation is.
+            assert 0.0 < np.percentile(reflectance, 3) < 0.085
 
 
 def test_partial_swaths_have_slanted_footprints(items: list[dict[str, Any]]) -> None:
