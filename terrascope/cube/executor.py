@@ -153,7 +153,8 @@ class DaskExecutor:
                     running.add(self._submit(function, call))
                 yield result
         finally:
-            self.client.cancel(list(running.futures), reason="the batch ended")
+            if running.futures:
+                self.client.cancel(list(running.futures), reason="the batch ended")
 
     def _submit(self, function: Callable[..., Any], call: tuple[Any, ...]) -> Any:
         return self.client.submit(function, *call, pure=False, retries=self.retries)
