@@ -22,7 +22,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from terrascope.kernels.deviation import AXES, Deviation, OpticalPast
-from terrascope.kernels.evidence import STRONGEST_DEVIATION, Evidence, log_likelihood_ratio
+from terrascope.kernels.evidence import (
+    STRONGEST_DEVIATION,
+    Evidence,
+    log_likelihood_ratio,
+    observed_window,
+)
 from terrascope.kernels.indices import INDICES, index_value
 from terrascope.kernels.persistence import persistent_anomaly
 from terrascope.kernels.smoothing import gaussian_mean
@@ -104,9 +109,11 @@ def screen_optical(
         If shapes, months and bands do not fit together, or red or near infrared is missing.
     """
     _check(baseline, target, bands, baseline_months, target_months)
-    shape = baseline.shape[2:]
     red = list(bands).index("red")
-    seen = np.isfinite(baseline[:, red]).any(axis=0) & np.isfinite(target[:, red]).any(axis=0)
+    seen = _any_seen(baseline[:, red]) & _any_seen(target[:, red])
+    window = observed_window(seen)
+    old, new, seen = baseline[:, :, *window], target[:, :, *window], seen[window]
+    shape = seen.shape
     scores = np.full((len(AXES), *shape), np.nan, dtype=np.float32)
     start = np.full((len(AXES), *shape), -1, dtype=np.int16)
     ndvi = np.full(shape, np.nan, dtype=np.float32)
@@ -114,18 +121,16 @@ def screen_optical(
     deviation = np.full(shape, np.nan, dtype=np.float32)
     observations = np.zeros(shape, dtype=np.uint16)
     for here in _pieces(seen):
-        found = _compare(
-            baseline[:, :, *here], target[:, :, *here], bands, baseline_months, target_months
-        )
+        found = _compare(old[:, :, *here], new[:, :, *here], bands, baseline_months, target_months)
         scores[:, *here], start[:, *here], ndvi[here] = found.scores, found.start, found.ndvi
         strongest[here], deviation[here] = found.strongest, found.deviation
         observations[here] = found.observations
     scores = gaussian_mean(scores, sigma_m=_SMOOTHING_M, pixel_m=pixel_m)
     known = np.isfinite(scores)
-    seen = np.asarray(known.any(axis=0))
+    seen = _any_seen(scores)
     best = np.where(known, scores, -np.inf).argmax(axis=0)
     support = log_likelihood_ratio(np.take_along_axis(scores, best[None], axis=0)[0])
-    return Evidence(
+    evidence = Evidence(
         support=np.where(seen, support, np.float32(np.nan)),
         kind=np.where(seen, _kinds(best, ndvi), ChangeKind.NONE).astype(np.uint8),
         observations=observations,
@@ -133,6 +138,7 @@ def screen_optical(
         strongest=strongest,
         deviation=deviation,
     )
+    return evidence.placed(window, baseline.shape[2:])
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -145,6 +151,10 @@ class _Comparison:
     strongest: NDArray[np.uint8]
     deviation: FloatArray
     observations: NDArray[np.uint16]
+
+
+def _any_seen(dates: FloatArray) -> BoolArray:
+    return np.asarray(np.isfinite(dates).any(axis=0), dtype=np.bool_)
 
 
 def _pieces(seen: BoolArray) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
@@ -164,8 +174,11 @@ def _compare(
     """Compare pixels, arrays of shape (time, band, pixel), each on its own."""
     chosen = [i for i, band in enumerate(bands) if band in OPTICAL_BANDS]
     names = tuple(bands[i] for i in chosen)
-    past = OpticalPast(baseline[:, chosen], names, baseline_months)
-    spectra = [dict(zip(names, date[chosen], strict=True)) for date in target]
+    # Fancy indexing leaves the pixel axis strided.
+    baseline = np.ascontiguousarray(baseline[:, chosen])
+    target = np.ascontiguousarray(target[:, chosen])
+    past = OpticalPast(baseline, names, baseline_months)
+    spectra = [dict(zip(names, date, strict=True)) for date in target]
     repeated = len(target) > 1
     deviations = [
         past.compare(date, month, repeated=repeated)

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from terrascope.kernels.cover import logistic
-from terrascope.kernels.evidence import Evidence, log_likelihood_ratio
+from terrascope.kernels.evidence import Evidence, log_likelihood_ratio, observed_window
 from terrascope.kernels.normalise import MIN_SAMPLES, NodeFit, identity_fit
 from terrascope.kernels.persistence import persistent_anomaly
 from terrascope.kernels.seasonal import nan_median
@@ -57,6 +57,11 @@ _NATURAL_DB: Final = 1.5
 
 _GEOMETRY_DB: Final = 2.5
 """Spread between orbits, 1 sigma: 0.15 dB per degree over the swath's 29 to 46 degrees [4]."""
+
+_WALL_DB: Final = 10.0
+_WALL_VV: Final = (-5.0, 1.0)
+"""Land that scatters by itself stays below -5 dB in VV (Ulaby & Dobson 1989); what is brighter is
+a wall that faces the radar, and loses 10 dB and more where it does not."""
 
 _PAST_WEIGHT: Final = 5.0
 """Dates of the past that weigh as much as `_NATURAL_DB`."""
@@ -140,16 +145,28 @@ def screen_sar(
             "expected (time, 2, y, x) with VV and VH"
         )
     shifted = (target_db + shift_db).astype(np.float32, copy=False)
+    seen = np.isfinite(baseline_db).any(axis=(0, 1)) & np.isfinite(target_db).any(axis=(0, 1))
+    window = observed_window(np.asarray(seen))
+    evidence = _compare(
+        baseline_db[:, :, *window], shifted[:, :, *window], pixel_m, one_geometry=one_geometry
+    )
+    return evidence.placed(window, baseline_db.shape[2:])
+
+
+def _compare(
+    baseline_db: FloatArray, shifted: FloatArray, pixel_m: float, *, one_geometry: bool
+) -> Evidence:
+    """Weigh the evidence of a window."""
     reference = _multilook(nan_median(baseline_db), pixel_m)
     natural = _natural_variance(baseline_db)
-    if not one_geometry:
-        natural = natural + np.float32(_GEOMETRY_DB**2)
     speckle = _speckle_variance(pixel_m)
     was_water = _is_water(reference[0], reference[1])
     falls, rises, scores, wet_after = [], [], [], []
     for date in shifted:
         power = _multilook(date, pixel_m)
         variance = natural + 2 * speckle + _floor_variance(reference) + _floor_variance(power)
+        if not one_geometry:
+            variance = variance + _geometry_variance(np.maximum(reference[0], power[0]))
         score = (power - reference) / np.sqrt(variance)
         is_water = _is_water(power[0], power[1])
         # Wind moves VV of water by 10 dB; only VH tells whether water went or came.
@@ -221,6 +238,13 @@ def _floor_variance(decibel: FloatArray) -> FloatArray:
     ratio = np.power(np.float32(10), (np.float32(_NOISE_FLOOR_DB) - decibel) / np.float32(10))
     variance: FloatArray = np.square(np.float32(0.5 * 10 / np.log(10)) * ratio)
     return variance
+
+
+def _geometry_variance(vv: FloatArray) -> FloatArray:
+    """Variance in dB between unlike orbits: of land, and of the walls that face one of them."""
+    wall = logistic(vv, *_WALL_VV)
+    deviation = np.float32(_GEOMETRY_DB) + np.float32(_WALL_DB - _GEOMETRY_DB) * wall
+    return deviation * deviation
 
 
 def _latest(values: Sequence[FloatArray]) -> FloatArray:

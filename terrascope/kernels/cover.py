@@ -28,8 +28,8 @@ from terrascope.types import FloatArray
 __all__ = ["crop_cycle_range", "logistic", "tree_probability", "water_probability"]
 
 # Closed canopies of trees shade themselves: red stays below 0.05, and 1.6 um lies at 0.08 to 0.15,
-# where closed crops and grass have 0.18 to 0.23 [1][3]. Without a short-wave band the near infrared (0.40)
-# stands in: only crops exceed it.
+# where closed crops and grass have 0.18 to 0.23 [1][3]. Without a short-wave band the near
+# infrared (0.40) stands in: only crops exceed it.
 _TREE_RED: Final = (0.05, 0.005)
 _TREE_SWIR: Final = (0.165, 0.012)
 _TREE_NIR: Final = (0.40, 0.03)

@@ -65,9 +65,9 @@ runs through 0.5 in about five months [2]; half of that slope on average over th
 _HOT_SLOPE: Final = 0.5
 """Blue over red along the line of clear surfaces [3]."""
 
-_VEIL_SLOPE: Final = 0.85
-"""Blue over red of what a thin cloud adds in Level-2A, whose correction takes path radiance off
-the blue band most; at the top of the atmosphere it is 1."""
+_VEIL_SLOPE: Final = 0.75
+"""Least blue over red of what a thin cloud adds in Level-2A: 1 at the top of the atmosphere, less
+after a correction that takes path radiance off the blue band most. The least explains most away."""
 
 _VEIL_SWIR: Final = 0.6
 """Reflectance of thick cloud at 1.6 and 2.2 um over that at 0.66 um: droplets absorb."""

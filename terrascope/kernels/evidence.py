@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from terrascope.types import FloatArray
+from terrascope.types import BoolArray, FloatArray
 
 __all__ = [
     "MAX_SUPPORT",
@@ -17,6 +17,7 @@ __all__ = [
     "STRONGEST_DEVIATION",
     "Evidence",
     "log_likelihood_ratio",
+    "observed_window",
 ]
 
 PRIOR_CHANGE: Final = 0.01
@@ -61,6 +62,48 @@ class Evidence:
     detected_index: NDArray[np.int16]
     strongest: NDArray[np.uint8]
     deviation: FloatArray
+
+    def placed(self, window: tuple[slice, slice], shape: tuple[int, ...]) -> Evidence:
+        """Put the evidence of a window into a larger block where nothing else was seen.
+
+        Parameters
+        ----------
+        window : tuple of slice
+            Rows and columns of the block that this evidence covers.
+        shape : tuple of int
+            Rows and columns of the block.
+
+        Returns
+        -------
+        evidence : Evidence
+            Of the block.
+        """
+        fill = {"support": np.nan, "deviation": np.nan, "detected_index": -1}
+        layers = {}
+        for field in dataclasses.fields(self):
+            layer = getattr(self, field.name)
+            layers[field.name] = np.full(shape, fill.get(field.name, 0), dtype=layer.dtype)
+            layers[field.name][window] = layer
+        return Evidence(**layers)
+
+
+def observed_window(seen: BoolArray) -> tuple[slice, slice]:
+    """Return the smallest window that holds all observed pixels.
+
+    Parameters
+    ----------
+    seen : ndarray of bool, shape (y, x)
+        True where observed.
+
+    Returns
+    -------
+    window : tuple of slice
+        Rows and columns; empty where nothing was observed.
+    """
+    rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
+    if not len(rows):
+        return slice(0, 0), slice(0, 0)
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 
 
 def log_likelihood_ratio(z: FloatArray) -> FloatArray:

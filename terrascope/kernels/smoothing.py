@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from terrascope.types import FloatArray
@@ -69,7 +70,7 @@ def gaussian_mean(values: FloatArray, *, sigma_m: float, pixel_m: float) -> Floa
     return mean
 
 
-def _separable(values: FloatArray, weights: np.ndarray) -> FloatArray:  # type: ignore[type-arg]
+def _separable(values: FloatArray, weights: NDArray[np.float64]) -> FloatArray:
     along_y = ndimage.correlate1d(values, weights, axis=-2, mode="constant")
     result: FloatArray = ndimage.correlate1d(along_y, weights, axis=-1, mode="constant")
     return result
