@@ -164,7 +164,9 @@ def _compare(
     falls, rises, scores, wet_after = [], [], [], []
     for date in shifted:
         power = _multilook(date, pixel_m)
-        variance = natural + 2 * speckle + _floor_variance(reference) + _floor_variance(power)
+        # Noise can lift a dark surface to the floor, not above it: the brighter date tells.
+        floor = _floor_variance(np.maximum(reference, power))
+        variance = natural + 2 * speckle + 2 * floor
         if not one_geometry:
             variance = variance + _geometry_variance(np.maximum(reference[0], power[0]))
         score = (power - reference) / np.sqrt(variance)

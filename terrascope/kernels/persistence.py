@@ -25,7 +25,8 @@ def persistent_anomaly(deviation: FloatArray) -> tuple[FloatArray, NDArray[np.in
     makes nor hides a change. Agreement of n periods makes it sqrt(2 n / (n + 1))
     times as improbable: their differences share the baseline's error, so they
     correlate by one half. The start with the strongest anomaly wins, among
-    those with two observed periods behind them where the pixel has two.
+    those that show half of it themselves and have two observed periods behind
+    them where the pixel has two.
 
     Parameters
     ----------
@@ -53,8 +54,10 @@ def persistent_anomaly(deviation: FloatArray) -> tuple[FloatArray, NDArray[np.in
         ordered = _insert(ordered, deviation[first])
         behind = seen[first:].sum(axis=0)
         middle = np.maximum(behind - 1, 0) // 2
-        lasting = np.take_along_axis(ordered, middle[None], axis=0)[0] * agreement[behind]
-        better = seen[first] & (behind >= needed) & ~(lasting <= best)
+        lasting = np.take_along_axis(ordered, middle[None], axis=0)[0]
+        begins = deviation[first] >= np.minimum(lasting / 2, lasting)
+        lasting = lasting * agreement[behind]
+        better = begins & (behind >= needed) & ~(lasting <= best)
         best = np.where(better, lasting, best)
         start[better] = first
     return best, start
