@@ -62,12 +62,12 @@ _SEASONAL_SLOPE: Final = 0.05
 """Further standard deviation of an index per month between baseline and target: deciduous NDVI
 runs through 0.5 in about five months [2]; half of that slope on average over the year."""
 
-_HOT_SLOPE: Final = 0.5
-"""Blue over red along the line of clear surfaces [3]."""
-
-_VEIL_SLOPE: Final = 0.75
-"""Least blue over red of what a thin cloud adds in Level-2A: 1 at the top of the atmosphere, less
-after a correction that takes path radiance off the blue band most. The least explains most away."""
+_VEIL_SLOPES: Final = MappingProxyType(
+    {"blue": (0.5, 0.75), "coastal": (0.5, 0.75), "green": (0.6, 0.85)}
+)
+"""Rise of a band over that of the red: along the line of clear surfaces (blue [3]; green over soils
+of the spectral libraries), and the least that a thin cloud adds. At the top of the atmosphere that
+would be 1; a correction takes path radiance off the short waves. The least explains most away."""
 
 _VEIL_SWIR: Final = 0.6
 """Reflectance of thick cloud at 1.6 and 2.2 um over that at 0.66 um: droplets absorb."""
@@ -289,19 +289,26 @@ def _without_veil(
 ) -> Mapping[str, FloatArray]:
     """Take off what a thin cloud added since, or give what one added before.
 
-    Clear surfaces move along blue = red / 2; how far blue moved beyond that is
-    the haze optimised transformation, which only a veil raises much. The red
-    band is never moved past its value before: a veil explains a difference
-    away, it does not make one.
+    Clear surfaces move along a line, blue = red / 2; how far the blue band moved
+    beyond it is the haze optimised transformation, which only a veil raises
+    much, and the green band tells the same. The red band is never moved past
+    its value before: a veil explains a difference away, it does not make one.
     """
-    band = next((name for name in ("blue", "coastal") if name in target), None)
-    if band is None:
+    moved, zero = target["red"] - before["red"], np.float32(0)
+    low, high = np.minimum(moved, zero), np.maximum(moved, zero)
+    witnesses = ["blue" if "blue" in target else "coastal", "green"]
+    veil: FloatArray | None = None
+    for band in witnesses:
+        if band not in target:
+            continue
+        clear, cloudy = _VEIL_SLOPES[band]
+        beyond = (target[band] - before[band]) - np.float32(clear) * moved
+        beyond = np.minimum(np.maximum(beyond / np.float32(cloudy - clear), low), high)
+        if veil is not None:
+            beyond = np.where(np.abs(beyond) > np.abs(veil), beyond, veil)
+        veil = beyond
+    if veil is None:
         return target
-    moved = target["red"] - before["red"]
-    veil = (target[band] - before[band]) - np.float32(_HOT_SLOPE) * moved
-    veil = veil / np.float32(_VEIL_SLOPE - _HOT_SLOPE)
-    zero = np.float32(0)
-    veil = np.minimum(np.maximum(veil, np.minimum(moved, zero)), np.maximum(moved, zero))
     return {
         name: value - veil * np.float32(_VEIL_SWIR if name.startswith("swir") else 1)
         for name, value in target.items()
