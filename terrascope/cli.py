@@ -37,13 +37,15 @@ app = typer.Typer(
 MonitorFile = Annotated[Path, typer.Argument(help="The monitor file (TOML).", metavar="FILE.toml")]
 DaskAddress = Annotated[
     str | None,
-    typer.Option("--dask", help="Scheduler of a running Dask cluster, tcp://HOST:PORT.", metavar="URL"),
+    typer.Option(
+        "--dask", help="Scheduler of a running Dask cluster, tcp://HOST:PORT.", metavar="URL"
+    ),
 ]
 
 
 @app.callback(invoke_without_command=True)
 def _root(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
     if version:
         typer.echo(f"terrascope {__version__}")
@@ -54,10 +56,10 @@ def _root(
 def monitor(file: MonitorFile, dask: DaskAddress = None) -> None:
     """Run a monitor file from search to report; run it again to go on after a stop."""
     _quiet_environment()
-    from terrascope.config import load_monitor_file
     from terrascope.progress import shown
+    from terrascope.watch import MonitorRun
 
-    load_monitor_file(file)
+    MonitorRun.open(file)  # a wrong file is said before anything is started
     with shown():
         from flows.monitor import monitor as flow
 
@@ -83,7 +85,7 @@ def demo(
     dask: DaskAddress = None,
     seed: Annotated[int, typer.Option(help="Of the simulated land.")] = 7,
 ) -> None:
-    """Simulate two years of satellite scenes, monitor them, and score the result against the truth."""
+    """Simulate two years of scenes, monitor them, and score the result against the truth."""
     _quiet_environment()
     from terrascope.catalog.serve import serve_catalog
     from terrascope.demo import score_demo, write_demo_archive
@@ -157,12 +159,15 @@ def _wait_for_interrupt() -> None:
 
 
 def _quiet_environment() -> None:
-    """Keep Prefect from calling home, unless the user has said otherwise."""
+    """Keep Prefect from calling home, and both it and Dask from chatting, unless told otherwise."""
     for name, value in {
         "DO_NOT_TRACK": "1",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY": "false",
         "PREFECT_TELEMETRY_ENABLE_RESOURCE_METRICS": "false",
         "PREFECT_LOGGING_LEVEL": "WARNING",
+        "DASK_DISTRIBUTED__LOGGING__DISTRIBUTED": "warning",
+        # The local API starts in 7 s; on a machine with other work it may take many times that.
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
     }.items():
         os.environ.setdefault(name, value)

@@ -262,7 +262,8 @@ def load_monitor_file(path: str | Path, *, today: dt.date | None = None) -> Moni
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot be read ({error}); give a monitor file", file=str(path)) from error
+        message = f"cannot be read ({error}); give a monitor file"
+        raise ConfigError(message, file=str(path)) from error
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -310,7 +311,9 @@ def parse_monitor(
     _check_area(raw.area, file)
     if raw.sensors.optical is None and raw.sensors.sar is None:
         raise ConfigError(
-            "found neither optical nor sar; expected at least one collection", file=file, key="sensors"
+            "found neither optical nor sar; expected at least one collection",
+            file=file,
+            key="sensors",
         )
     target = _resolve_target(raw.time.target, today, file)
     baseline = _resolve_baseline(raw.time.baseline, target, today, file)
@@ -430,7 +433,7 @@ def _check_area(area: _Area, file: str) -> None:
     if area.bbox is None:
         return
     west, south, east, north = area.bbox
-    if not (-180 <= west <= 180 and -180 <= east <= 180 and -90 <= south <= 90 and -90 <= north <= 90):
+    if max(abs(west), abs(east)) > 180 or max(abs(south), abs(north)) > 90:
         raise ConfigError(
             f"found {area.bbox}; expected [west, south, east, north] in degrees, inside the world",
             file=file,
@@ -446,7 +449,9 @@ def _check_area(area: _Area, file: str) -> None:
 
 def _check_crs(crs: str | None, file: str) -> str | None:
     if crs is not None and re.fullmatch(r"EPSG:\d{4,6}", crs) is None:
-        raise ConfigError(f"found {crs!r}; expected for instance 'EPSG:6933'", file=file, key="area.crs")
+        raise ConfigError(
+            f"found {crs!r}; expected for instance 'EPSG:6933'", file=file, key="area.crs"
+        )
     return crs
 
 
@@ -470,7 +475,7 @@ def _resolve_path(path: str | None, base: Path) -> str | None:
 
 
 def _resolve_profile(profile: str, base: Path) -> str:
-    """A word is the name of a profile; anything with a suffix or a slash is a path."""
+    """Take a word for the name of a profile, anything with a suffix or a slash for a path."""
     return str(base / profile) if profile.endswith(".toml") or "/" in profile else profile
 
 
@@ -482,11 +487,12 @@ def _parse_cadence(text: str, file: str) -> Cadence:
     try:
         return Cadence.parse(text)
     except ValueError as error:
-        raise ConfigError(f"found {text!r}; expected P<n>D or P<n>M", file=file, key="time.cadence") from error
+        message = f"found {text!r}; expected P<n>D or P<n>M"
+        raise ConfigError(message, file=file, key="time.cadence") from error
 
 
 def _resolve_target(text: str, today: dt.date, file: str) -> TimeWindow:
-    """A pair of days, or ``last P<n>D`` / ``last P<n>M`` (the last whole months)."""
+    """Read a pair of days, or ``last P<n>D`` / ``last P<n>M`` (the last whole months)."""
     match = _LAST.fullmatch(text.strip())
     if match is None:
         return TimeWindow(text, (_parse_span(text, file, "time.target", "'last P1M'", today),))
@@ -498,7 +504,7 @@ def _resolve_target(text: str, today: dt.date, file: str) -> TimeWindow:
 
 
 def _resolve_baseline(text: str, target: TimeWindow, today: dt.date, file: str) -> TimeWindow:
-    """A pair of days, or ``same-season P<n>Y``: the target's days in the n years before."""
+    """Read a pair of days, or ``same-season P<n>Y``: the target's days, n years before."""
     match = _SAME_SEASON.fullmatch(text.strip())
     if match is None:
         span = _parse_span(text, file, "time.baseline", "'same-season P3Y'", today)
@@ -536,7 +542,7 @@ def _parse_span(
 
 
 def _shift_months(day: dt.date, months: int) -> dt.date:
-    """Same day of another month, or that month's last day where it is shorter."""
+    """Return the same day of another month, or its last day where it is shorter."""
     count = day.year * 12 + day.month - 1 + months
     year, month = divmod(count, 12)
     for last in (day.day, 30, 29, 28):

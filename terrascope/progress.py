@@ -85,10 +85,14 @@ def shown() -> Iterator[None]:
     Yields
     ------
     None
-        Bars on a terminal, plain lines elsewhere, both on standard error.
+        Bars on a terminal, plain lines elsewhere, both on standard error; handlers of
+        other loggers do not repeat them.
     """
-    _logger.setLevel(logging.INFO)
     with contextlib.ExitStack() as stack:
+        stack.callback(_logger.setLevel, _logger.level)
+        stack.callback(setattr, _logger, "propagate", _logger.propagate)
+        _logger.setLevel(logging.INFO)
+        _logger.propagate = False
         if sys.stderr.isatty():
             from rich.console import Console
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import json
 import shutil
@@ -139,12 +138,13 @@ def quarantined(run: MonitorRun) -> tuple[Quarantine, ...]:
     quarantined : tuple of Quarantine
         Sorted, each once.
     """
-    found = {q for sensor in run.plans for record in _records(run, sensor) for q in record.quarantines}
+    records = (record for sensor in run.plans for record in _records(run, sensor))
+    found = {q for record in records for q in record.quarantines}
     return tuple(sorted(found | set(run.found.skipped)))
 
 
 def _records(run: MonitorRun, sensor: str) -> list[Record]:
-    """Records of the plan's own work items, whatever else the cube holds."""
+    """Read the records of the plan's own work items, whatever else the cube holds."""
     from terrascope.cube.ingest import group_of
 
     plan = run.plans[sensor]
@@ -184,9 +184,7 @@ def publish_run(run: MonitorRun) -> s.RunSummary:
         write_events(events, staging)
         summary = summarise(run, source, events)
         write_report(staging, summary, _figures(run, source, summary, events, crs))
-        write_stac(
-            staging, summary, _zone_maps(run, source, scenes), mosaic=tuple(LAYERS.values())
-        )
+        write_stac(staging, summary, _zone_maps(run, source, scenes), mosaic=tuple(LAYERS.values()))
         publish(staging, run.output)
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
@@ -194,9 +192,7 @@ def publish_run(run: MonitorRun) -> s.RunSummary:
     return summary
 
 
-def summarise(
-    run: MonitorRun, source: StoreLayers, events: geopandas.GeoDataFrame
-) -> s.RunSummary:
+def summarise(run: MonitorRun, source: StoreLayers, events: geopandas.GeoDataFrame) -> s.RunSummary:
     """Put everything that a run found into one value.
 
     Parameters
@@ -225,7 +221,7 @@ def summarise(
         area=s.Area(
             run.aoi.name,
             area.asked_m2,
-            tuple(run.aoi.bounds),
+            run.aoi.bounds,
             tuple(sorted(tile.id for tile in run.tiles)),
             tuple(sorted({tile.zone.id for tile in run.tiles})),
             run.settings.resolution_m,
@@ -252,7 +248,7 @@ def summarise(
 
 
 def _portable(run: MonitorRun) -> dict[str, Any]:
-    """Settings without the machine's folders: paths by their last part."""
+    """Return the settings without the machine's folders: paths by their last part."""
     settings = run.settings.to_json()
     for key in ("file", "aoi", "regions", "output", "url", "profile"):
         value = settings[key]
@@ -268,7 +264,7 @@ def _sensor_uses(run: MonitorRun) -> tuple[s.SensorUse, ...]:
             sensor,
             collection,
             used=sensor in run.plans,
-            reason="" if sensor in run.plans else "the catalog has no usable scene of these periods",
+            reason="" if sensor in run.plans else "no usable scene of these periods",
         )
         for sensor, collection in asked
         if collection is not None
@@ -405,7 +401,7 @@ def _figures(
     events: geopandas.GeoDataFrame,
     crs: str,
 ) -> ReportFigures:
-    """The map of the whole area, and panels of the largest events."""
+    """Draw the map of the whole area, and panels of the largest events."""
     grid = mosaic_grid(run.aoi, crs, run.settings.resolution_m)
     overview = Overview(grid.shape_yx)
     for tile in source.tiles:
@@ -416,15 +412,14 @@ def _figures(
         window = source_pixels(grid, tile, run.settings.resolution_m, inside)
         if window is None:
             continue
-        layers = {name: source.read(tile, name) for name in ("change_kind", "change_probability", "observations")}
-        picked = functools.partial(_picked, index=window.index)
+        picked = functools.partial(_picked, source, tile, window.index)
         overview.add(
             window.row,
             window.column,
-            picked(status, fill=int(Status.OUTSIDE)),
-            picked(layers["change_kind"], fill=int(ChangeKind.OUTSIDE)),
-            probability=picked(layers["change_probability"], fill=np.nan),
-            observations=picked(layers["observations"], fill=0),
+            picked("status", fill=int(Status.OUTSIDE)),
+            picked("change_kind", fill=int(ChangeKind.OUTSIDE)),
+            probability=picked("change_probability", fill=np.nan),
+            observations=picked("observations", fill=0),
         )
     drawn = summary.events.largest[:_DRAWN_EVENTS]
     to_crs = pyproj.Transformer.from_crs("EPSG:4326", grid.crs, always_xy=True)
@@ -437,8 +432,13 @@ def _figures(
     return ReportFigures(maps, panels)
 
 
-def _picked(values: NDArray[Any] | None, *, index: NDArray[np.int64], fill: float) -> NDArray[Any]:
-    assert values is not None
+def _picked(
+    source: StoreLayers, tile: Tile, index: NDArray[np.int64], layer: str, *, fill: float
+) -> NDArray[Any]:
+    """Take a layer's values at places of a tile, `fill` where the index is negative."""
+    values = source.read(tile, layer)
+    if values is None:
+        return np.full(index.shape, fill)
     found = values.ravel()[index]
     found[index < 0] = fill
     return found

@@ -22,6 +22,8 @@ from terrascope.errors import ConfigError, IncompleteError
 from terrascope.progress import report_progress
 
 if TYPE_CHECKING:
+    import distributed
+
     from terrascope.catalog.items import ItemTable
     from terrascope.catalog.provider import Profile
     from terrascope.cube.executor import Executor
@@ -153,9 +155,7 @@ class MonitorRun:
 
         return ReaderSettings(
             self.settings.backend,
-            open_signer(
-                self.profile.signing.step, environment=self.profile.signing.environment
-            ),
+            open_signer(self.profile.signing.step, environment=self.profile.signing.environment),
         )
 
     @cached_property
@@ -207,7 +207,9 @@ class MonitorRun:
         from terrascope.catalog.search import search
 
         collections = [c for c in (self.settings.optical, self.settings.sar) if c is not None]
-        tables, notes, skipped = [], [], set()
+        tables: list[ItemTable] = []
+        notes: list[str] = []
+        skipped: set[Quarantine] = set()
         for first, last in self._spans():
             result = search(
                 self.profile,
@@ -221,9 +223,7 @@ class MonitorRun:
             tables.append(result.table)
             notes += result.notes
             skipped |= set(result.skipped)
-        return Found(
-            ItemTable.concat(tables), tuple(dict.fromkeys(notes)), tuple(sorted(skipped))
-        )
+        return Found(ItemTable.concat(tables), tuple(dict.fromkeys(notes)), tuple(sorted(skipped)))
 
     @cached_property
     def plans(self) -> dict[str, CubePlan]:
@@ -265,10 +265,14 @@ class MonitorRun:
 
         zones = sorted({tile.zone.id for tile in self.tiles})
         lines = [
-            f"{self.settings.name}: {self.aoi.area_km2:,.1f} km2 in {len(self.tiles):,} tiles, "
-            f"zones {', '.join(zones)}",
-            f"target {_span_text(self.target)}, baseline {_span_text(self.baseline)}, "
-            f"cadence {self.settings.cadence}",
+            (
+                f"{self.settings.name}: {self.aoi.area_km2:,.1f} km2 in {len(self.tiles):,} tiles, "
+                f"zones {', '.join(zones)}"
+            ),
+            (
+                f"target {_span_text(self.target)}, baseline {_span_text(self.baseline)}, "
+                f"cadence {self.settings.cadence}"
+            ),
             *(str(explain(plan)) for plan in self.plans.values()),
             *(f"note: {note}" for note in self.found.notes),
         ]
@@ -552,7 +556,7 @@ def open_executor(address: str | None = None, *, memory: int) -> Iterator[Execut
         stack.enter_context(dask.config.set({"distributed.worker.profile.enabled": False}))
         if address is not None:
             try:
-                client = stack.enter_context(distributed.Client(address, timeout="20s"))
+                client = stack.enter_context(_connect(address))
             except (OSError, ValueError) as error:
                 raise ConfigError(
                     f"no Dask scheduler answers at {address!r}; start one or leave --dask out",
@@ -563,7 +567,7 @@ def open_executor(address: str | None = None, *, memory: int) -> Iterator[Execut
             in_process = cores <= 4
             workers = 1 if in_process else -(-cores // 4)
             cluster = stack.enter_context(
-                distributed.LocalCluster(
+                distributed.LocalCluster(  # type: ignore[no-untyped-call]
                     n_workers=workers,
                     threads_per_worker=max(1, cores // workers),
                     processes=not in_process,
@@ -571,5 +575,11 @@ def open_executor(address: str | None = None, *, memory: int) -> Iterator[Execut
                     dashboard_address=":0",
                 )
             )
-            client = stack.enter_context(distributed.Client(cluster))
+            client = stack.enter_context(_connect(cluster))
         yield DaskExecutor(client)
+
+
+def _connect(cluster: object) -> distributed.Client:
+    import distributed
+
+    return distributed.Client(cluster, timeout="20s")  # type: ignore[no-untyped-call]

@@ -1,0 +1,1 @@
+"""From scenes to a cube: planned as a value, composited in blocks, committed in batches."""

@@ -144,13 +144,13 @@ class DaskExecutor:
         waiting = iter(calls)
         threads = sum(self.client.nthreads().values()) or 1
         first = [self._submit(function, call) for call in itertools.islice(waiting, 3 * threads)]
-        running = distributed.as_completed(first)
+        running = distributed.as_completed(first)  # type: ignore[no-untyped-call]
         try:
             for future in running:
                 result = future.result()
                 future.release()
                 for call in itertools.islice(waiting, 1):
-                    running.add(self._submit(function, call))
+                    running.add(self._submit(function, call))  # type: ignore[no-untyped-call]
                 yield result
         finally:
             if running.futures:

@@ -1,0 +1,1 @@
+"""Array maths on numpy and scipy alone: no files, no grids, no cluster."""

@@ -117,10 +117,7 @@ class Nodes:
         """
         zone = tiles[0].zone
         wanted = {
-            (tile.row + i, tile.column + j)
-            for tile in tiles
-            for i in (0, 1)
-            for j in (0, 1)
+            (tile.row + i, tile.column + j) for tile in tiles for i in (0, 1) for j in (0, 1)
         } - set(self._fits)
         sampled = {t for node in wanted for t in _around(zone, node)} & self._tiles
         missing = sorted(sampled - set(self._samples))
@@ -148,10 +145,7 @@ class Nodes:
         """
         n_fits = len(self._fits[tile.row, tile.column])
         return tuple(
-            [
-                [self._fits[tile.row + i, tile.column + j][k] for j in (0, 1)]
-                for i in (1, 0)
-            ]
+            [[self._fits[tile.row + i, tile.column + j][k] for j in (0, 1)] for i in (1, 0)]
             for k in range(n_fits)
         )
 
@@ -187,15 +181,17 @@ def _sample_tile(
     baseline: tuple[int, ...],
     target: tuple[int, ...],
 ) -> tuple[Tile, _Samples]:
-    """Pixels at a regular stride that both windows observed: median before, medians or dates after."""
+    """Take pixels at a regular stride that both windows observed.
+
+    Of the baseline their median; of an optical target its median, of a radar one every date.
+    """
     rows, columns = tile_slices(tile, resolution_m)
-    root, sensor = store.root(), group.split("/")[0]
-    both = np.logical_and(
-        *(
-            (read_window(root, f"{group}/observed", rows, columns, times=times) > 0).any(axis=0)
-            for times in (baseline, target)
-        )
+    root, sensor = store.root(), group.partition("/")[0]
+    seen = (
+        read_window(root, f"{group}/observed", rows, columns, times=times) > 0
+        for times in (baseline, target)
     )
+    both: NDArray[np.bool_] = np.all([window.any(axis=0) for window in seen], axis=0)
     stride = max(1, (rows.stop - rows.start) // _GRID)
     while stride > 1 and np.count_nonzero(_thinned(both, stride)) < _ENOUGH:
         stride //= 2

@@ -420,7 +420,7 @@ def _blocks(
 
 
 def _hull(inside: NDArray[np.bool_], block: tuple[slice, slice]) -> tuple[slice, slice]:
-    """The part of a block that holds AOI: nothing is computed for the rest."""
+    """Return the part of a block that holds AOI: nothing is computed for the rest."""
     part = inside[block]
     spans = []
     for axis, whole in zip((1, 0), block, strict=True):

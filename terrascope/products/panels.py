@@ -86,7 +86,7 @@ def _draw(plan: ScreenPlan, store: Store, event: object) -> EventFigure | None:
 
 
 def _window(plan: ScreenPlan, zone: Zone, outline: shapely.Geometry) -> tuple[slice, slice]:
-    west, south, east, north = outline.bounds
+    west, south, east, north = shapely.bounds(outline).tolist()
     inverse = ~zone_geobox(zone, plan.resolution_m).affine
     left, top = (int(v) for v in inverse * (west, north))
     right, bottom = (int(v) + 1 for v in inverse * (east, south))
@@ -123,7 +123,7 @@ def _crops(
 
 
 def _season(plan: ScreenPlan) -> tuple[Period, ...]:
-    """The newest baseline periods of the target's own months; all where there are none."""
+    """Return the newest baseline periods of the target's own months; all if there are none."""
     months = {period.start.month for period in plan.target}
     same = [period for period in plan.baseline if period.start.month in months]
     return tuple(same[-len(plan.target) :]) or plan.baseline
