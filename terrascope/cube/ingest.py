@@ -7,23 +7,26 @@ their fork of one store session; the caller merges the forks and commits once pe
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+import shapely
+from affine import Affine
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from terrascope.cube.block import Block, compute_block
 from terrascope.cube.executor import Executor
+from terrascope.cube.extent import covered_window, is_empty
 from terrascope.cube.plan import BLOCK_TILES, Batch, CubePlan, WorkItem
 from terrascope.cube.spec import CubeSpec
+from terrascope.errors import ReadError
 from terrascope.geo.projection import project_to_zone
-from terrascope.geo.tiles import TILE_M, Tile
+from terrascope.geo.tiles import TILE_M, Tile, Zone
 from terrascope.periods import Period
 from terrascope.readers import Reader, open_reader
 from terrascope.sensors import SENSORS
@@ -51,6 +54,9 @@ __all__ = [
 
 Committed: TypeAlias = Mapping[tuple[str, str, int], str]
 """Key of each committed work item, by group, tile id and time index."""
+
+Bounds: TypeAlias = tuple[float, float, float, float]
+"""West, south, east, north in metres of a zone's CRS."""
 
 CUBE_VERSION = 1
 """Raised by hand when the same scenes and settings would give other pixels."""
@@ -106,8 +112,8 @@ class _Unit:
     targets: tuple[_Target, ...]
     period: Period
     scenes: tuple[SceneRef, ...]
-    bounds: tuple[tuple[float, float, float, float], ...]
-    """Of each scene's footprint, west, south, east, north in metres of the zone's CRS."""
+    bounds: tuple[Bounds, ...]
+    """Of each scene's footprint."""
 
     @property
     def corner(self) -> tuple[int, int]:
@@ -152,7 +158,11 @@ def keys_of(spec: CubeSpec, table: ItemTable, items: Iterable[WorkItem]) -> dict
         32 hexadecimal digits each.
     """
     settings = spec.settings()
-    identity = functools.cache(lambda row: work_key("scene", 1, table.scene(row).identity(spec.read_bands), ()))
+
+    @functools.cache
+    def identity(row: int) -> str:
+        return work_key("scene", 1, table.scene(row).identity(spec.read_bands), ())
+
     return {
         item: work_key("cube", CUBE_VERSION, settings, [identity(row) for row in item.scenes])
         for item in items
@@ -298,9 +308,12 @@ def _units(
     """Group work items into read units that fit the budget."""
     scene = functools.cache(table.scene)
     geometry = table.frame.geometry.to_numpy()
-    bounds = functools.cache(
-        lambda zone, row: tuple(float(v) for v in project_to_zone(geometry[row], zone).bounds)
-    )
+
+    @functools.cache
+    def bounds(zone: Zone, row: int) -> Bounds:
+        west, south, east, north = shapely.bounds(project_to_zone(geometry[row], zone)).tolist()
+        return west, south, east, north
+
     side = _unit_side(spec, max(len(item.scenes) for item in todo), budget)
     for members in _squares(todo, side):
         rows = sorted({row for item in members for row in item.scenes})
@@ -321,14 +334,20 @@ def _unit_side(spec: CubeSpec, n_scenes: int, budget: int) -> int:
 
 
 def _squares(todo: Sequence[WorkItem], side: int) -> Iterator[list[WorkItem]]:
-    """Collect work items by aligned square and period; an incomplete square falls into tiles."""
+    """Collect work items by aligned square and period; else they are read tile by tile.
+
+    Only tiles with the same scenes are read together: a scene's raster may hold more than
+    its footprint says, and what a tile gets must not depend on its neighbours.
+    """
     groups: dict[tuple[int, int, int], list[WorkItem]] = {}
     for item in todo:
         place = (item.period.index, item.tile.row // side, item.tile.column // side)
         groups.setdefault(place, []).append(item)
     for members in groups.values():
-        if len(members) == side * side:
+        if len(members) == side * side and len({item.scenes for item in members}) == 1:
             yield members
+        elif side > 2:
+            yield from _squares(members, side // 2)
         else:
             yield from ([item] for item in members)
 
@@ -338,26 +357,63 @@ def _write_unit(
 ) -> tuple[Fork, list[Record]]:
     """Read, composite and write one unit. Runs on a worker."""
     reader = _reader(settings.backend, settings.sign)
+    return fork, _write_tiles(unit, spec, reader, fork, group, budget)
+
+
+def _write_tiles(
+    unit: _Unit, spec: CubeSpec, reader: Reader, fork: Fork, group: str, budget: int
+) -> list[Record]:
+    """Write a unit's tiles; a scene that fails anywhere in a tile is left out of all of it.
+
+    So neither the pixels nor the records depend on the blocks that memory allowed.
+    """
     writers = {t.tile: TileWriter(fork, group, t.tile, unit.period.index) for t in unit.targets}
     names = ("dn" if spec.values == "dn" else SENSORS[spec.sensor].variable, "observed", "quality")
     for writer in writers.values():
         for name in names:
             writer.declare(name)
     tallies = {tile: _Tally() for tile in writers}
+    n_blocks, causes = 0, set[Quarantine]()
     for y, x, geobox, scenes in _blocks(unit, spec, budget):
         block = compute_block(scenes, spec, geobox, reader)
+        n_blocks += 1
+        causes.update(block.quarantined)
         for tile, place, part in _split(unit, spec, (y, x), block):
             for name, pixels in zip(names, part, strict=True):
                 writers[tile].put(name, *place, pixels)
             tallies[tile].add(part[1], block.quarantined)
         del block
+    if causes and len(unit.targets) > 1:
+        singles = (dataclasses.replace(unit, targets=(target,)) for target in unit.targets)
+        parts = (_write_tiles(single, spec, reader, fork, group, budget) for single in singles)
+        return [record for part in parts for record in part]
+    known = reader.refused if isinstance(reader, _Refusing) else {}
+    if n_blocks > 1 and not causes <= set(known.values()):
+        refused = {**{q.item: q for q in sorted(causes, reverse=True)}, **known}
+        reader = _Refusing(reader.reader if isinstance(reader, _Refusing) else reader, refused)
+        return _write_tiles(unit, spec, reader, fork, group, budget)
     for writer in writers.values():
         writer.close()
     size = tile_pixels(spec.resolution_m) ** 2
-    return fork, [
-        tallies[t.tile].record(t, unit.period, size, [s.id for s in unit.scenes])
-        for t in unit.targets
-    ]
+    scene_ids = [scene.id for scene in unit.scenes]
+    return [tallies[t.tile].record(t, unit.period, size, scene_ids) for t in unit.targets]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Refusing:
+    """A reader that does not try again what failed in another block of the tile."""
+
+    reader: Reader
+    refused: Mapping[str, Quarantine]
+
+    def read(
+        self, scene: SceneRef, bands: Sequence[str], geobox: GeoBox, *, resampling: str
+    ) -> NDArray[Any]:
+        if (q := self.refused.get(scene.id)) is not None:
+            raise ReadError(
+                q.cause, item=q.item, band=q.band, url=q.url or None, transient=q.transient
+            )
+        return self.reader.read(scene, bands, geobox, resampling=resampling)
 
 
 @functools.lru_cache(maxsize=8)
@@ -408,19 +464,17 @@ def _blocks(
     step_y, step_x = height, width
     if len(unit.targets) == 1:
         step_y, step_x = _block_steps(unit, spec, budget, size, chunk)
-    west, north = column * TILE_M, (row + 1) * TILE_M
-    r = spec.resolution_m
     for y in range(0, height, step_y):
         for x in range(0, width, step_x):
-            box = (west + x * r, north - (y + step_y) * r, west + (x + step_x) * r, north - y * r)
+            affine = grid.affine @ Affine.translation(x, y)
+            geobox = GeoBox((step_y, step_x), affine, grid.crs)
             scenes = [
                 scene
-                for scene, bounds in zip(unit.scenes, unit.bounds, strict=True)
-                if _touches(box, bounds, margin=2 * r)
+                for scene in unit.scenes
+                if not is_empty(covered_window(scene, spec.bands, geobox))
             ]
             if scenes:
-                affine = grid.affine * grid.affine.translation(x, y)
-                yield y, x, GeoBox((step_y, step_x), affine, grid.crs), scenes
+                yield y, x, geobox, scenes
 
 
 def _block_steps(
@@ -441,22 +495,9 @@ def _block_steps(
     return strips * chunk, size
 
 
-def _touches(
-    box: tuple[float, ...], bounds: tuple[float, float, float, float], *, margin: float
-) -> bool:
-    return (
-        bounds[0] - margin < box[2]
-        and bounds[2] + margin > box[0]
-        and bounds[1] - margin < box[3]
-        and bounds[3] + margin > box[1]
-    )
-
-
 def _split(
     unit: _Unit, spec: CubeSpec, offset: tuple[int, int], block: Block
-) -> Iterator[
-    tuple[Tile, tuple[int, int], tuple[NDArray[np.generic], NDArray[np.uint16], NDArray[np.uint8]]]
-]:
+) -> Iterator[tuple[Tile, tuple[int, int], tuple[NDArray[Any], ...]]]:
     """Hand each tile its part of a block: tile, offset in the tile, (values, observed, quality)."""
     if len(unit.targets) == 1:
         yield unit.targets[0].tile, offset, (block.values, block.observed, block.quality)

@@ -7,6 +7,7 @@ are planned within a minute; work items become objects one batch at a time.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -199,12 +200,16 @@ def plan_cube(
     frame = table.frame
     position = _period_positions(frame["solar_day"].to_numpy(), spec.cadence, periods)
     wanted = np.flatnonzero((frame["sensor"].to_numpy() == spec.sensor) & (position != _NEVER))
-    tile_of, scene_of = intersect_pairs(tiles, frame.geometry.to_numpy()[wanted])
+    # Speckle is filtered over the frames of a pass: the next one reaches in by the filter's halo.
+    halo_m = 0.0 if spec.optical else float(spec.halo_px * spec.resolution_m)
+    footprints = frame.geometry.to_numpy()[wanted]
+    tile_of, scene_of = intersect_pairs(tiles, footprints, margin_m=halo_m)
     rows = wanted[scene_of].astype(np.int32)
     radar = spec.sensor == "sentinel-1"
     orbit = frame["orbit"].to_numpy().astype(np.int32)[rows] if radar else np.zeros_like(rows)
     order = _order_pairs(tiles, tile_of, position[rows], orbit, rows)
-    return _columns(spec, tiles, periods, (tile_of[order], position[rows][order], orbit[order], rows[order]), batch_items)
+    pairs = (tile_of[order], position[rows][order], orbit[order], rows[order])
+    return _columns(spec, tiles, periods, pairs, batch_items)
 
 
 def _period_positions(
@@ -220,8 +225,8 @@ def _tile_keys(tiles: tuple[Tile, ...]) -> NDArray[np.int64]:
     """Zone and anchored block of each tile as columns (zone, block row, block column)."""
     keys = np.array(
         [
-            (t.zone.number * 2 + (t.zone.hemisphere == "S"), t.row // BLOCK_TILES, t.column // BLOCK_TILES)
-            for t in tiles
+            (2 * zone.number + (zone.hemisphere == "S"), row // BLOCK_TILES, column // BLOCK_TILES)
+            for zone, column, row in ((t.zone, t.column, t.row) for t in tiles)
         ],
         dtype=np.int64,
     )
@@ -250,9 +255,7 @@ def _columns(
     """Fold sorted pairs into work items, and work items into batches."""
     tile_of, period_of, orbit, rows = (column.astype(np.int32) for column in pairs)
     changes = np.ones(len(rows), dtype=bool)
-    changes[1:] = (
-        (np.diff(tile_of) != 0) | (np.diff(period_of) != 0) | (np.diff(orbit) != 0)
-    )
+    changes[1:] = (np.diff(tile_of) != 0) | (np.diff(period_of) != 0) | (np.diff(orbit) != 0)
     starts = np.flatnonzero(changes)
     item_tile, item_period, item_orbit = tile_of[starts], period_of[starts], orbit[starts]
     return CubePlan(
@@ -286,7 +289,7 @@ def _batch_offsets(
     block[1:] |= (np.diff(keys, axis=0) != 0).any(axis=1) | (np.diff(period) != 0)
     cuts, first = [0], 0
     block_starts = np.append(np.flatnonzero(block), n)
-    for start, stop in zip(block_starts[:-1], block_starts[1:], strict=True):
+    for start, stop in itertools.pairwise(block_starts):
         if start > first and (group[start] or stop - first > batch_items):
             cuts.append(int(start))
             first = int(start)
@@ -324,7 +327,8 @@ class Explanation:
 
     def __str__(self) -> str:
         return (
-            f"{self.sensor}: {self.tiles:,} tiles x {self.periods:,} periods, {self.scenes:,} scenes -> "
+            f"{self.sensor}: {self.tiles:,} tiles x {self.periods:,} periods, "
+            f"{self.scenes:,} scenes -> "
             f"{self.work_items:,} work items in {self.batches:,} batches; "
             f"at most {self.reads:,} reads of {self.read_bytes / 2**30:,.1f} GiB; "
             f"cube {self.cube_bytes / 2**30:,.1f} GiB before compression"
