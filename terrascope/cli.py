@@ -6,18 +6,16 @@ nothing was written; 3 finished below `minimum_completeness`; 130 interrupted.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from terrascope import __version__
 from terrascope.errors import ConfigError, IncompleteError, TerrascopeError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 __all__ = ["app", "main"]
 
@@ -32,6 +30,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # rich would double the time of --help
 )
 
 MonitorFile = Annotated[Path, typer.Argument(help="The monitor file (TOML).", metavar="FILE.toml")]
@@ -61,9 +60,7 @@ def monitor(file: MonitorFile, dask: DaskAddress = None) -> None:
 
     MonitorRun.open(file)  # a wrong file is said before anything is started
     with shown():
-        from flows.monitor import monitor as flow
-
-        report = flow(str(file), dask=dask)
+        report = _run_flow(file, dask)
     typer.echo(f"report: {report}")
 
 
@@ -99,9 +96,7 @@ def demo(
         )
         with serve_catalog(archive.directory) as server:
             file = archive.write_monitor_file(url=server.url, output=output / "result")
-            from flows.monitor import monitor as flow
-
-            report = flow(str(file), dask=dask)
+            report = _run_flow(file, dask)
     typer.echo(str(score_demo(output / "result", archive)))
     typer.echo(f"report: {report}")
 
@@ -113,49 +108,53 @@ def serve(
     port: Annotated[int, typer.Option(help="Port; 0 picks a free one.")] = 8086,
 ) -> None:
     """Serve a static STAC catalog as a STAC API until interrupted."""
-    from terrascope.catalog.serve import serve_catalog
+    from terrascope.catalog.serve import serve_until_stopped
 
-    with serve_catalog(directory, host=host, port=port) as server:
-        typer.echo(f"serving {directory} at {server.url} (Ctrl-C stops)")
-        _wait_for_interrupt()
+    serve_until_stopped(
+        directory,
+        host=host,
+        port=port,
+        on_start=lambda server: typer.echo(
+            f"serving {server.items} items of {directory} at {server.url} (Ctrl-C stops)"
+        ),
+    )
 
 
 def main() -> None:
     """Run the command line and turn errors into one clear line and an exit code."""
-    sys.exit(_exit_code(lambda: app(standalone_mode=False)))
-
-
-def _exit_code(run: Callable[[], object]) -> int:
-    import click
-
     try:
-        result = run()
-    except (KeyboardInterrupt, click.exceptions.Abort):
-        _complain("interrupted; what was committed is kept, run the same command to go on")
-        return EXIT_INTERRUPTED
-    except click.ClickException as error:
-        error.show()
-        return EXIT_USAGE
-    except ConfigError as error:
-        _complain(str(error))
-        return EXIT_USAGE
-    except IncompleteError as error:
-        _complain(str(error))
-        return EXIT_INCOMPLETE
+        app()
+    except SystemExit as end:  # every end that typer knows; it has printed usage errors itself
+        if end.code == EXIT_INTERRUPTED:
+            _complain("interrupted; what was committed is kept, run the same command to go on")
+        raise
     except TerrascopeError as error:
         _complain(str(error))
-        return EXIT_FAILED
-    return result if isinstance(result, int) else 0
+        sys.exit(_exit_code(error))
+
+
+def _exit_code(error: TerrascopeError) -> int:
+    if isinstance(error, ConfigError):
+        return EXIT_USAGE
+    return EXIT_INCOMPLETE if isinstance(error, IncompleteError) else EXIT_FAILED
+
+
+def _run_flow(file: Path, dask: str | None) -> str:
+    from flows.monitor import monitor as flow
+
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(_is_not_ours)
+    return flow(str(file), dask=dask)
+
+
+def _is_not_ours(record: logging.LogRecord) -> bool:
+    """Keep the tracebacks of our own errors off the terminal: they end in one clear line."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, TerrascopeError)
 
 
 def _complain(message: str) -> None:
     typer.echo(f"terrascope: {message}", err=True)
-
-
-def _wait_for_interrupt() -> None:
-    import signal
-
-    signal.sigwait({signal.SIGINT, signal.SIGTERM})
 
 
 def _quiet_environment() -> None:
