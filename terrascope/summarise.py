@@ -226,7 +226,9 @@ def summarise(run: MonitorRun, source: StoreLayers, events: geopandas.GeoDataFra
             tuple(sorted({tile.zone.id for tile in run.tiles})),
             run.settings.resolution_m,
         ),
-        catalog=s.CatalogUse(run.profile.name, run.settings.url or run.profile.url),
+        catalog=s.CatalogUse(
+            run.profile.name, _portable_place(run.settings.url or run.profile.url)
+        ),
         target=s.DateRange(run.target[0].start, run.target[-1].end),
         baseline=s.DateRange(run.baseline[0].start, run.baseline[-1].end),
         cadence=str(run.settings.cadence),
@@ -251,10 +253,13 @@ def _portable(run: MonitorRun) -> dict[str, Any]:
     """Return the settings without the machine's folders: paths by their last part."""
     settings = run.settings.to_json()
     for key in ("file", "aoi", "regions", "output", "url", "profile"):
-        value = settings[key]
-        if value and "://" not in value:
-            settings[key] = Path(value).name
+        settings[key] = settings[key] and _portable_place(settings[key])
     return settings
+
+
+def _portable_place(place: str) -> str:
+    """Keep an address, and of a path on this machine its last part."""
+    return place if "://" in place else Path(place).name
 
 
 def _sensor_uses(run: MonitorRun) -> tuple[s.SensorUse, ...]:

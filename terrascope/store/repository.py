@@ -230,7 +230,11 @@ class Store:
         groups : tuple of str
             Paths, sorted.
         """
-        root = self.root()
+        with _as_store_error(self.url):
+            try:
+                root = zarr.open_group(self._reader().store, mode="r")
+            except GroupNotFoundError:  # nothing was ever committed
+                return ()
         if "ledger" not in root:
             return ()
         members = root.require_group("ledger").members(max_depth=None)
