@@ -30,7 +30,9 @@ def synthetic_table(bounds: tuple[float, float, float, float]) -> ItemTable:
     """Forty thousand scenes over the given degrees, spread over two years."""
     west, south, east, north = bounds
     lat = np.arange(south, north, 0.9)
-    centres = np.array([(x, y) for y in lat for x in np.arange(west, east, 0.9 / np.cos(np.radians(y)))])
+    centres = np.array(
+        [(x, y) for y in lat for x in np.arange(west, east, 0.9 / np.cos(np.radians(y)))]
+    )
     rounds = -(-N_ITEMS // len(centres))
     centres = np.tile(centres, (rounds, 1))[:N_ITEMS]
     when = np.arange(N_ITEMS) * 730 // N_ITEMS
@@ -65,7 +67,9 @@ def main() -> None:
     cadence = Cadence.parse("P1M")
     periods = cadence.periods(dt.date(2023, 1, 1), dt.date(2024, 12, 31))
     spec = CubeSpec(
-        sensor="sentinel-2", bands=("blue", "green", "red", "nir", "swir16", "swir22"), cadence=cadence
+        sensor="sentinel-2",
+        bands=("blue", "green", "red", "nir", "swir16", "swir22"),
+        cadence=cadence,
     )
     plan = plan_cube(table, spec, tiles, periods)
     planned = time.perf_counter()
@@ -77,7 +81,9 @@ def main() -> None:
     print(f"cover the AOI   {covered - start:7.1f} s")
     print(f"plan            {planned - made:7.1f} s")
     print(f"walk batches    {walked - planned:7.1f} s, largest batch {largest} work items")
-    print(f"planning total  {planned - made + covered - start + walked - planned:7.1f} s (limit 60 s)")
+    print(
+        f"planning total  {planned - made + covered - start + walked - planned:7.1f} s (limit 60 s)"
+    )
     print(f"peak memory     {peak:7.2f} GiB (limit 2 GiB)")
 
 

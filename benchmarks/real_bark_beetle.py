@@ -156,10 +156,17 @@ def main() -> int:
         folder.mkdir(parents=True, exist_ok=True)
         seconds = run_monitor(folder, items)
         size = sum(path.stat().st_size for path in (folder / "out" / "maps").rglob("*.tif"))
-        rows = [score_tile(folder / "out" / "maps", items, i) for i in items.values() if i["collection"] == "labels"]
+        rows = [
+            score_tile(folder / "out" / "maps", items, i)
+            for i in items.values()
+            if i["collection"] == "labels"
+        ]
     print(f"monitor: {seconds:.0f} s, maps {size / 1e6:.1f} MB, {len(rows)} tiles")
     failed = False
-    for name, chosen in (("all tiles", rows), ("without weak labels", [r for r in rows if not r["weak"]])):
+    for name, chosen in (
+        ("all tiles", rows),
+        ("without weak labels", [r for r in rows if not r["weak"]]),
+    ):
         truth, status = (np.concatenate([r[key] for r in chosen]) for key in ("truth", "status"))
         observed = (status != 255) & (status != 0)
         found = confusion(status == 2, truth, observed)

@@ -32,7 +32,7 @@ __all__ = ["FileAccess", "asset_of"]
 
 _T = TypeVar("_T")
 
-_OPEN_FILES = 48
+_OPEN_FILES = 16
 _local = threading.local()
 _given_up: dict[str, tuple[float, ReadError]] = {}
 
