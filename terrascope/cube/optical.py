@@ -196,7 +196,7 @@ class OpticalStack:
         bits = wide[inner].copy()
         for kind in kinds:
             flag = np.uint8(kind)
-            grown = dilate((wide & flag) != 0, spec.mask_dilation_m, spec.resolution_m)
+            grown = dilate((wide & flag) != 0, spec.dilation_m, spec.resolution_m)
             bits[grown[inner]] |= flag
         return bits
 

@@ -42,7 +42,8 @@ class CubeSpec:
     mask : {"auto", "scl", "spectral", "none"}
         ``auto`` takes the scene classification where a scene has one, else the spectral test.
     mask_dilation_m : int
-        Cloud and shadow grow by this much. Sen2Cor's classes miss the edges of clouds.
+        Cloud and shadow grow by this much, and by one pixel at least (0: not at all).
+        Sen2Cor's classes miss the edges of clouds.
     values : {"physical", "dn"}
         ``dn``: stored numbers, first scene wins, no mask.
     resampling : {"nearest", "bilinear"}
@@ -112,11 +113,16 @@ class CubeSpec:
         return (*self.bands, *(b for b in dict.fromkeys(extra) if b not in self.bands))
 
     @property
+    def dilation_m(self) -> int:
+        """Growth of the cloud mask, at least one pixel: a cloud's neighbour touches it."""
+        return max(self.mask_dilation_m, self.resolution_m) if self.mask_dilation_m else 0
+
+    @property
     def halo_px(self) -> int:
         """Pixels that are read around a block, so that its edge knows its neighbourhood."""
         if self.masked:
             return 2 * disk_reach(OPENING_M, self.resolution_m) + disk_reach(
-                self.mask_dilation_m, self.resolution_m
+                self.dilation_m, self.resolution_m
             )
         return LEE_REACH if not self.optical and self.speckle == "lee" else 0
 
