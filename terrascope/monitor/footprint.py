@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 import shapely
 from affine import Affine
@@ -18,7 +20,7 @@ from terrascope.geo.projection import project_to_zone, zone_to_lonlat
 from terrascope.geo.tiles import TILE_M, Tile
 from terrascope.kernels.area import pixel_area_m2
 
-__all__ = ["aoi_mask", "tile_pixel_area"]
+__all__ = ["aoi_mask", "ground_identity", "tile_pixel_area"]
 
 _NODES = 17
 """Grid on which pixel areas are computed: linear between nodes 960 m apart errs by 6e-9."""
@@ -54,6 +56,28 @@ def aoi_mask(aoi: Aoi, tile: Tile, resolution_m: int) -> NDArray[np.bool_]:
     transform = Affine(resolution_m, 0.0, west, 0.0, -resolution_m, north)
     inside = geometry_mask(polygons, owned.shape, transform, invert=True)
     return np.asarray(inside & owned, dtype=np.bool_)
+
+
+def ground_identity(aoi: Aoi, tile: Tile) -> str:
+    """Return a hash of what an area asks of a tile: equal hashes, equal masks.
+
+    Parameters
+    ----------
+    aoi : Aoi
+        The area of interest.
+    tile : Tile
+        The tile.
+
+    Returns
+    -------
+    identity : str
+        Changes with the area's outline in and around the tile only.
+    """
+    outline = tile_outlines([tile])[0]
+    ground = _near(aoi.geometry, outline)
+    if ground.contains(outline):
+        return "all"
+    return hashlib.sha256(shapely.to_wkb(shapely.normalize(ground))).hexdigest()[:32]
 
 
 def tile_pixel_area(

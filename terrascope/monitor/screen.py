@@ -28,7 +28,7 @@ from terrascope.kernels.screen import (
     screen_optical,
     screen_sar,
 )
-from terrascope.monitor.footprint import aoi_mask
+from terrascope.monitor.footprint import aoi_mask, ground_identity
 from terrascope.monitor.normalisation import Lattice, Nodes, decode
 from terrascope.periods import Period
 from terrascope.sensors import SENSORS
@@ -273,7 +273,7 @@ def screen_keys(plan: ScreenPlan, store: Store) -> dict[Tile, str]:
     Returns
     -------
     keys : dict of Tile to str
-        From the settings and the records of all cubes around the tile.
+        From the settings, the ground asked for, and the records of all cubes around the tile.
     """
     wanted = {period.index for period in (*plan.target, *plan.baseline)}
     lines: dict[str, list[str]] = {}
@@ -283,11 +283,16 @@ def screen_keys(plan: ScreenPlan, store: Store) -> dict[Tile, str]:
                 if period in wanted:
                     lines.setdefault(tile, []).append(f"{group} {record.to_json()}")
     own = {tile: work_key("inputs", 1, {}, found) for tile, found in lines.items()}
-    settings = plan.settings()
+    settings, planned = plan.settings(), {tile.id for tile in plan.tiles}
+
+    def inputs(tile: Tile) -> Iterator[str]:
+        yield ground_identity(plan.aoi, tile)
+        for near in _near(tile):
+            # the nodes of normalisation take samples of the run's own tiles only
+            yield f"{own.get(near, '')} {near in planned}"
+
     return {
-        tile: work_key(
-            "screen", SCREEN_VERSION, settings, [own.get(near, "") for near in _near(tile)]
-        )
+        tile: work_key("screen", SCREEN_VERSION, settings, list(inputs(tile)))
         for tile in plan.tiles
     }
 
