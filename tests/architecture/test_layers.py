@@ -26,12 +26,32 @@ ALLOWED: dict[str, set[str]] = {
     "train": {"model", "data"},
     "evaluation": {"kernels", "sim", "model", "data"},
     "registry": {"model"},
-    "monitor": {"kernels", "geo", "catalog", "readers", "store", "cube", "model", "registry", "config"},
+    "monitor": {
+        "kernels",
+        "geo",
+        "catalog",
+        "readers",
+        "store",
+        "cube",
+        "model",
+        "registry",
+        "config",
+    },
     "products": {"kernels", "geo", "store", "monitor"},
 }
 """What each room may import, besides itself and the vocabulary everyone shares."""
 
-TOP_LEVEL = {"__main__", "config", "cli", "demo", "progress", "summarise", "watch"}
+TOP_LEVEL = {
+    "__init__",
+    "__main__",
+    "access",
+    "config",
+    "cli",
+    "demo",
+    "progress",
+    "summarise",
+    "watch",
+}
 """Modules that join rooms; `cli` alone may import the flows."""
 
 FORBIDDEN_EVERYWHERE = {"prefect", "pickle", "flows"}
