@@ -6,9 +6,13 @@ nothing was written; 3 finished below `minimum_completeness`; 130 interrupted.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import signal
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -144,7 +148,45 @@ def _run_flow(file: Path, dask: str | None) -> str:
 
     for handler in logging.getLogger().handlers:
         handler.addFilter(_is_not_ours)
-    return flow(str(file), dask=dask)
+    with _quiet_interrupt():
+        _start_local_api()
+        return flow(str(file), dask=dask)
+
+
+@contextlib.contextmanager
+def _quiet_interrupt() -> Iterator[None]:
+    """Let Ctrl-C end in one line: what is torn down then has nothing to add."""
+
+    def interrupt(*_: object) -> None:
+        logging.disable(logging.CRITICAL)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _start_local_api() -> None:
+    """Start Prefect's local API, unless another is configured, where Ctrl-C does not reach it.
+
+    A terminal interrupts all processes of the command. Without its API the flow would try for
+    minutes to report that it was interrupted. A process inherits the signal mask of the thread
+    that starts it.
+    """
+    from prefect.server.api.server import SubprocessASGIServer
+    from prefect.settings import PREFECT_API_URL
+
+    def start() -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        with contextlib.suppress(RuntimeError):  # the flow tries again, and says what is wrong
+            SubprocessASGIServer().start()
+
+    if not PREFECT_API_URL.value():
+        starter = threading.Thread(target=start, daemon=True)
+        starter.start()
+        starter.join()
 
 
 def _is_not_ours(record: logging.LogRecord) -> bool:

@@ -1,4 +1,4 @@
-"""A small archive for whole runs: two zones, both sensors, COGs of 60 m pixels and a static STAC tree.
+"""A small archive for whole runs: two zones, both sensors, COGs of 60 m pixels, a static tree.
 
 The land is forest, fields and a town; between baseline and target a part of the forest is cut.
 `Archive.item` hands out the STAC document of a scene before it is written, so that a test can
@@ -226,7 +226,7 @@ def write_tree(folder: Path, scenes: list[Scene]) -> Path:
 def write_monitor(
     folder: Path, catalog: str | Path, *, radar: bool = True, **tables: Mapping[str, Any]
 ) -> Path:
-    """Write a monitor file that puts its output beside itself; `tables` add keys or replace them."""
+    """Write a monitor file with its output beside itself; `tables` add keys or replace them."""
     folder.mkdir(parents=True, exist_ok=True)
     document: dict[str, dict[str, Any]] = {
         "monitor": {"name": "small"},
