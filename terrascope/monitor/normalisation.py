@@ -1,8 +1,9 @@
 """Nodes of relative normalisation: samples of whole tiles, one fit per tile corner.
 
 A node's block is the 2 x 2 tiles around it (30.72 km), whatever batch asks for it, so its
-fit is the same in every run and every AOI that holds these tiles. Optical targets share one
-fit, on the medians of both windows; radar targets have one each, because weather does.
+fit is the same in every run and every AOI that holds these tiles. Each target period has fits
+of its own: an optical one against the same months of the past, so that the season is not taken
+for the atmosphere; a radar one against the median of the past, so that rain is.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from terrascope.cube.executor import Executor
 from terrascope.geo.tiles import Tile, Zone
 from terrascope.kernels.normalise import NodeFit, fit_node, identity_fit
 from terrascope.kernels.screen import fit_shift_node
-from terrascope.kernels.seasonal import nan_median
+from terrascope.kernels.seasonal import nan_median, seasonal_reference
+from terrascope.periods import Period
 from terrascope.sensors import SENSORS
 from terrascope.store.layout import tile_slices
 from terrascope.store.window import read_window
@@ -29,11 +31,11 @@ if TYPE_CHECKING:
 __all__ = ["Lattice", "Nodes", "decode"]
 
 Lattice: TypeAlias = tuple[list[list[NodeFit]], ...]
-"""The 2 x 2 nodes on a tile's corners, the northern row first; one such square per target period,
-or one for all of them. Halo pixels beyond the tile take the coefficients of its edge."""
+"""The 2 x 2 nodes on a tile's corners, the northern row first; one such square per target period.
+Halo pixels beyond the tile take the coefficients of its edge."""
 
-_Samples: TypeAlias = tuple[FloatArray, ...]
-"""Baseline, then the targets; each of shape (sample, band)."""
+_Samples: TypeAlias = tuple[tuple[FloatArray, FloatArray], ...]
+"""Before and after, each of shape (sample, band), per target period."""
 
 _GRID = 64
 """Samples along a tile's side, at the widest stride."""
@@ -77,8 +79,8 @@ class Nodes:
         Of the cube.
     resolution_m : int
         Pixel size.
-    baseline, target : sequence of int
-        Time indices.
+    baseline, target : sequence of Period
+        What is compared with what.
     tiles : iterable of Tile
         Tiles of the run in the group's zone; others count as not observed.
     n_bands : int
@@ -90,15 +92,15 @@ class Nodes:
         store: Store,
         group: str,
         resolution_m: int,
-        baseline: Sequence[int],
-        target: Sequence[int],
+        baseline: Sequence[Period],
+        target: Sequence[Period],
         tiles: Iterable[Tile],
         n_bands: int,
     ) -> None:
         self._store = store
         self._group = group
         self._resolution_m = resolution_m
-        self._times = tuple(baseline), tuple(target)
+        self._periods = tuple(baseline), tuple(target)
         self._tiles = frozenset(tiles)
         self._n_bands = n_bands
         self._radar = group.startswith("sentinel-1")
@@ -121,7 +123,7 @@ class Nodes:
         } - set(self._fits)
         sampled = {t for node in wanted for t in _around(zone, node)} & self._tiles
         missing = sorted(sampled - set(self._samples))
-        calls = ((self._store, self._group, t, self._resolution_m, *self._times) for t in missing)
+        calls = ((self._store, self._group, t, self._resolution_m, *self._periods) for t in missing)
         for tile, samples in executor.run(_sample_tile, calls):
             self._samples[tile] = samples
         blocks = ((node, self._block(zone, node), self._radar) for node in sorted(wanted))
@@ -150,10 +152,9 @@ class Nodes:
         )
 
     def _block(self, zone: Zone, node: tuple[int, int]) -> list[_Samples]:
-        n_fits = len(self._times[1]) if self._radar else 1
         empty = np.empty((0, self._n_bands), np.float32)
         found = [self._samples[tile] for tile in _around(zone, node) if tile in self._samples]
-        return found or [(empty,) * (1 + n_fits)]
+        return found or [((empty, empty),) * len(self._periods[1])]
 
 
 def _around(zone: Zone, node: tuple[int, int]) -> list[Tile]:
@@ -166,11 +167,14 @@ def _around(zone: Zone, node: tuple[int, int]) -> list[Tile]:
 def _fit(
     node: tuple[int, int], block: list[_Samples], radar: bool
 ) -> tuple[tuple[int, int], tuple[NodeFit, ...]]:
-    baseline, *targets = (np.concatenate(parts) for parts in zip(*block, strict=True))
-    if not len(baseline):
-        return node, (identity_fit(baseline.shape[1]),) * len(targets)
-    fit = fit_shift_node if radar else fit_node
-    return node, tuple(fit(baseline, target) for target in targets)
+    fits = []
+    for pairs in zip(*block, strict=True):
+        before, after = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
+        if not len(before):
+            fits.append(identity_fit(before.shape[1]))
+        else:
+            fits.append((fit_shift_node if radar else fit_node)(before, after))
+    return node, tuple(fits)
 
 
 def _sample_tile(
@@ -178,18 +182,15 @@ def _sample_tile(
     group: str,
     tile: Tile,
     resolution_m: int,
-    baseline: tuple[int, ...],
-    target: tuple[int, ...],
+    baseline: tuple[Period, ...],
+    target: tuple[Period, ...],
 ) -> tuple[Tile, _Samples]:
-    """Take pixels at a regular stride that both windows observed.
-
-    Of the baseline their median; of an optical target its median, of a radar one every date.
-    """
+    """Take pixels at a regular stride that both windows observed: before and after, per target."""
     rows, columns = tile_slices(tile, resolution_m)
     root, sensor = store.root(), group.partition("/")[0]
     seen = (
-        read_window(root, f"{group}/observed", rows, columns, times=times) > 0
-        for times in (baseline, target)
+        read_window(root, f"{group}/observed", rows, columns, times=[p.index for p in periods]) > 0
+        for periods in (baseline, target)
     )
     both: NDArray[np.bool_] = np.all([window.any(axis=0) for window in seen], axis=0)
     stride = max(1, (rows.stop - rows.start) // _GRID)
@@ -198,13 +199,19 @@ def _sample_tile(
     keep = _thinned(both, stride)
     path = f"{group}/{SENSORS[sensor].variable}"
 
-    def values(time: int) -> FloatArray:
-        stored = read_window(root, path, rows, columns, times=[time])[0]
+    def values(period: Period) -> FloatArray:
+        stored = read_window(root, path, rows, columns, times=[period.index])[0]
         return decode(_thinned(stored, stride)[:, keep].T, sensor)
 
-    before = nan_median(np.stack([values(time) for time in baseline]))
-    after = np.stack([values(time) for time in target])
-    return tile, (before, *(after if sensor == "sentinel-1" else (nan_median(after),)))
+    past = np.stack([values(period) for period in baseline])
+    months = [period.start.month for period in baseline]
+    if sensor == "sentinel-1":
+        median = nan_median(past)
+        return tile, tuple((median, values(period)) for period in target)
+    return tile, tuple(
+        (seasonal_reference(past, months, period.start.month)[0], values(period))
+        for period in target
+    )
 
 
 def _thinned(pixels: NDArray[Any], stride: int) -> NDArray[Any]:

@@ -347,8 +347,8 @@ def screen_batch(
                 frozen,
                 group,
                 plan.resolution_m,
-                [period.index for period in plan.baseline],
-                [period.index for period in plan.target],
+                plan.baseline,
+                plan.target,
                 [tile for tile in plan.tiles if tile.zone == zone],
                 len(plan.bands[sensor]),
             )
@@ -516,7 +516,9 @@ def _evidence(
     else:
         found = screen_optical(
             baseline,
-            apply_normalisation(target, *fits[0]),
+            np.stack(
+                [apply_normalisation(one, *fit) for one, fit in zip(target, fits, strict=True)]
+            ),
             bands=plan.bands[sensor],
             baseline_months=[period.start.month for period in plan.baseline],
             target_months=[period.start.month for period in plan.target],
