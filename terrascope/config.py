@@ -33,7 +33,7 @@ _MEMORY_UNITS = {
     "GiB": 2**30,
     "TiB": 2**40,
 }
-_LAST = re.compile(r"last P([1-9]\d*)([DM])")
+_LAST = re.compile(r"last P([1-9]\d{0,3})([DM])")
 _SAME_SEASON = re.compile(r"same-season P([1-9]\d?)Y")
 
 
@@ -316,7 +316,9 @@ def parse_monitor(
             key="sensors",
         )
     target = _resolve_target(raw.time.target, today, file)
-    baseline = _resolve_baseline(raw.time.baseline, target, today, file)
+    _check_days(target, today, file, "time.target")
+    baseline = _resolve_baseline(raw.time.baseline, target, file)
+    _check_days(baseline, today, file, "time.baseline")
     cadence = _parse_cadence(raw.time.cadence, file)
     overlap = set(target.periods(cadence)) & set(baseline.periods(cadence))
     if overlap:
@@ -432,8 +434,8 @@ def _check_area(area: _Area, file: str) -> None:
         raise ConfigError(f"found {found}; expected one of them", file=file, key="area")
     if area.bbox is None:
         return
-    west, south, east, north = area.bbox
-    if max(abs(west), abs(east)) > 180 or max(abs(south), abs(north)) > 90:
+    _, south, _, north = area.bbox
+    if not all(abs(v) <= limit for v, limit in zip(area.bbox, (180, 90, 180, 90), strict=True)):
         raise ConfigError(
             f"found {area.bbox}; expected [west, south, east, north] in degrees, inside the world",
             file=file,
@@ -495,7 +497,7 @@ def _resolve_target(text: str, today: dt.date, file: str) -> TimeWindow:
     """Read a pair of days, or ``last P<n>D`` / ``last P<n>M`` (the last whole months)."""
     match = _LAST.fullmatch(text.strip())
     if match is None:
-        return TimeWindow(text, (_parse_span(text, file, "time.target", "'last P1M'", today),))
+        return TimeWindow(text, (_parse_span(text, file, "time.target", "'last P1M'"),))
     count = int(match[1])
     if match[2] == "D":
         return TimeWindow(text, ((today - dt.timedelta(days=count), today - dt.timedelta(days=1)),))
@@ -503,11 +505,11 @@ def _resolve_target(text: str, today: dt.date, file: str) -> TimeWindow:
     return TimeWindow(text, ((_shift_months(end.replace(day=1), 1 - count), end),))
 
 
-def _resolve_baseline(text: str, target: TimeWindow, today: dt.date, file: str) -> TimeWindow:
+def _resolve_baseline(text: str, target: TimeWindow, file: str) -> TimeWindow:
     """Read a pair of days, or ``same-season P<n>Y``: the target's days, n years before."""
     match = _SAME_SEASON.fullmatch(text.strip())
     if match is None:
-        span = _parse_span(text, file, "time.baseline", "'same-season P3Y'", today)
+        span = _parse_span(text, file, "time.baseline", "'same-season P3Y'")
         return TimeWindow(text, (span,))
     years = range(int(match[1]), 0, -1)
     spans = tuple(
@@ -518,9 +520,18 @@ def _resolve_baseline(text: str, target: TimeWindow, today: dt.date, file: str) 
     return TimeWindow(text, spans)
 
 
-def _parse_span(
-    text: str, file: str, key: str, alternative: str, today: dt.date
-) -> tuple[dt.date, dt.date]:
+def _check_days(window: TimeWindow, today: dt.date, file: str, key: str) -> None:
+    first, last = window.spans[0][0], window.spans[-1][1]
+    if first < EPOCH or last > today + dt.timedelta(days=366):
+        raise ConfigError(
+            f"found {window.text!r} ({first} to {last}); expected days between {EPOCH} and "
+            f"today ({today})",
+            file=file,
+            key=key,
+        )
+
+
+def _parse_span(text: str, file: str, key: str, alternative: str) -> tuple[dt.date, dt.date]:
     parts = text.split("/")
     try:
         start, end = (dt.date.fromisoformat(part.strip()) for part in parts)
@@ -533,10 +544,6 @@ def _parse_span(
             f"found {text!r}, which ends before it starts; expected the earlier day first",
             file=file,
             key=key,
-        )
-    if start < EPOCH or start > today + dt.timedelta(days=366):
-        raise ConfigError(
-            f"found {text!r}; expected days between {EPOCH} and today ({today})", file=file, key=key
         )
     return start, end
 
