@@ -38,7 +38,7 @@ METHODS = ("terrascope", "stackstac", "odc-stac")
 
 
 def make_archive(folder: Path, size: int, dates: int, copies: int) -> None:
-    """Write COGs of distinct, compressible numbers and a STAC item file; `copies` squared places."""
+    """Write COGs of distinct, compressible numbers, and an item file, at `copies` squared places."""
     import numpy as np
     import rasterio
     from pyproj import Transformer
@@ -124,7 +124,7 @@ def make_archive(folder: Path, size: int, dates: int, copies: int) -> None:
 
 
 def load_items(folder: Path, places: int) -> list[dict]:
-    """The items of the first `places` places."""
+    """Read the items of the first `places` places."""
     lines = (folder / "items.ndjson").read_text(encoding="utf-8").splitlines()
     return [item for item in map(json.loads, lines) if item["properties"]["place"] < places]
 
@@ -207,7 +207,7 @@ def write_peer(array, out: Path) -> None:
 
 
 def run_stackstac(folder: Path, items: list[dict], out: Path) -> Callable[[], None]:
-    """A plain stackstac pipeline: stack, rechunk to shards, write."""
+    """Stack with stackstac, rechunk to shards, write."""
     import numpy as np
     import stackstac
     import xarray  # noqa: F401
@@ -231,7 +231,7 @@ def run_stackstac(folder: Path, items: list[dict], out: Path) -> Callable[[], No
 
 
 def run_odc(folder: Path, items: list[dict], out: Path) -> Callable[[], None]:
-    """A plain odc-stac pipeline: load lazily, stack the bands, write."""
+    """Load lazily with odc-stac, stack the bands, write."""
     import odc.stac
     import pystac
     import zarr  # noqa: F401
@@ -343,7 +343,8 @@ def compare(folder: Path, rounds: int) -> bool:
     for method in METHODS:
         each = [r["seconds"] for r in runs[method]]
         print(
-            f"{method:12s} {seconds[method]:8.2f} {min(each):7.2f} {max(each):7.2f} {memory[method]:9.0f}"
+            f"{method:12s} {seconds[method]:8.2f} {min(each):7.2f} {max(each):7.2f} "
+            f"{memory[method]:9.0f}"
         )
     fastest = min(seconds["stackstac"], seconds["odc-stac"])
     smallest = min(memory["stackstac"], memory["odc-stac"])
@@ -355,7 +356,8 @@ def compare(folder: Path, rounds: int) -> bool:
     print(f"wall time / faster peer     {wall:.3f} (limit 1.05)")
     print(f"peak memory / smaller peer  {room:.3f} (limit 1.0); setting {MEMORY / 2**20:.0f} MiB")
     print(
-        f"4 x the area: {large['seconds']:.1f} s, {large['mib']:.0f} MiB, {growth:+.1%} memory (limit +10 %)"
+        f"4 x the area: {large['seconds']:.1f} s, {large['mib']:.0f} MiB, "
+        f"{growth:+.1%} memory (limit +10 %)"
     )
     return wall <= 1.05 and room <= 1.0 and growth < 0.10
 
