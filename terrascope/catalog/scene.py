@@ -35,7 +35,7 @@ __all__ = ["read_item"]
 _PLATFORM = re.compile(r"sentinel[-_ ]?([12])([a-d])", re.IGNORECASE)
 _TILE = re.compile(r"(\d{1,2})([C-HJ-NP-X])([A-HJ-NP-Z]{2})")
 _TILE_IN_NAME = re.compile(r"_T?(\d{2}[C-HJ-NP-X][A-HJ-NP-Z]{2})_")
-_SECRETS = ("sig=", "x-amz-signature=", "x-amz-security-token=", "x-goog-signature=")
+_SECRETS = ("sig=", "signature=", "token=", "credential=", "access_key", "accesskey")
 
 
 def read_item(

@@ -75,10 +75,14 @@ class ReaderSettings:
         ``"stackstac"`` or ``"odc-stac"``.
     sign : callable, optional
         Turns an unsigned address into a readable one; holds no secret itself.
+    timeout_s, attempts : float, int
+        See `terrascope.readers.files.FileAccess`.
     """
 
     backend: str = "stackstac"
     sign: Callable[[str], str] | None = None
+    timeout_s: float = 20.0
+    attempts: int = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -356,7 +360,7 @@ def _write_unit(
     unit: _Unit, spec: CubeSpec, settings: ReaderSettings, fork: Fork, group: str, budget: int
 ) -> tuple[Fork, list[Record]]:
     """Read, composite and write one unit. Runs on a worker."""
-    reader = _reader(settings.backend, settings.sign)
+    reader = _reader(settings)
     return fork, _write_tiles(unit, spec, reader, fork, group, budget)
 
 
@@ -417,9 +421,14 @@ class _Refusing:
 
 
 @functools.lru_cache(maxsize=8)
-def _reader(backend: str, sign: Callable[[str], str] | None) -> Reader:
+def _reader(settings: ReaderSettings) -> Reader:
     """One reader per process, so that open files are kept between units."""
-    return open_reader(backend, sign=sign)
+    return open_reader(
+        settings.backend,
+        sign=settings.sign,
+        timeout_s=settings.timeout_s,
+        attempts=settings.attempts,
+    )
 
 
 class _Tally:

@@ -414,7 +414,7 @@ def _blocks(
     size, chunk = tile_pixels(plan.resolution_m), chunk_pixels(plan.resolution_m)
     halo = -int(-HALO_M // plan.resolution_m)
     periods = len(plan.target) + len(plan.baseline)
-    values = periods * max(len(bands) for bands in plan.bands.values())
+    values = periods * max((len(bands) for bands in plan.bands.values()), default=0)
     whole = (size + 2 * halo) ** 2 * values * _BYTES_PER_VALUE
     step = size if whole <= budget and inside.mean() > 0.5 else chunk
     for y in range(0, size, step):
