@@ -39,7 +39,7 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	git ls-files 'terrascope/*.py' 'flows/*.py' | xargs $(BIN)/python -m numpydoc.hooks.validate_docstrings
+	git ls-files 'terrascope/*.py' 'flows/*.py' | xargs $(BIN)/numpydoc lint
 
 format: install
 	$(BIN)/ruff check --fix .

@@ -140,8 +140,12 @@ def serve_until_stopped(
 
     Parameters
     ----------
-    directory, host, port
+    directory : str or pathlib.Path
         As for `serve_catalog`.
+    host : str
+        Address to listen on.
+    port : int
+        0 takes a free one.
     on_start : callable, optional
         Called once with the running server, for instance to print its address.
 

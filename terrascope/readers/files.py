@@ -95,7 +95,13 @@ class FileAccess:
 
     @contextlib.contextmanager
     def session(self) -> Iterator[None]:
-        """Apply GDAL's settings to this thread; inside another session it costs nothing."""
+        """Apply GDAL's settings to this thread; inside another session it costs nothing.
+
+        Yields
+        ------
+        None
+            The settings hold.
+        """
         if _local.__dict__.get("settings") == self:
             yield
             return

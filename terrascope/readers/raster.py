@@ -69,7 +69,15 @@ class Raster(Protocol):
         ...
 
     def read_window(self, row: int, col: int, out: NDArray[Any]) -> None:
-        """Fill `out` with the stored numbers that start at (`row`, `col`)."""
+        """Fill `out` with stored numbers.
+
+        Parameters
+        ----------
+        row, col : int
+            First pixel.
+        out : ndarray, shape (y, x)
+            Of the raster's dtype; written.
+        """
         ...
 
 

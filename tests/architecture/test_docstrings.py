@@ -1,0 +1,52 @@
+"""What the docstrings say of parameters and returns, checked on the live objects."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Iterator
+
+import pytest
+from numpydoc.validate import validate
+
+import terrascope
+
+CHECKS = {"PR01", "PR02", "PR03", "PR07", "RT01", "RT03", "YD01"}
+HELP_TEXTS = "terrascope.cli"
+"""Docstrings of commands are their help."""
+
+
+def modules() -> list[str]:
+    found = pkgutil.walk_packages(terrascope.__path__, "terrascope.")
+    return sorted(m.name for m in found if m.name not in (HELP_TEXTS, "terrascope.__main__"))
+
+
+def public_names(module: str) -> Iterator[str]:
+    """Yield the public functions and classes that a module defines, and their methods."""
+    loaded = importlib.import_module(module)
+    for name in getattr(loaded, "__all__", ()):
+        thing = getattr(loaded, name)
+        if getattr(thing, "__module__", None) != module or not callable(thing):
+            continue
+        if not inspect.isclass(thing) or takes_parameters(thing):
+            yield f"{module}.{name}"
+        if inspect.isclass(thing):
+            own = (key for key in vars(thing) if not key.startswith("_"))
+            yield from (f"{module}.{name}.{key}" for key in own if callable(getattr(thing, key)))
+
+
+def takes_parameters(thing: type) -> bool:
+    """Tell whether a class has its own signature; an enum or a protocol has none."""
+    return "__init__" in vars(thing) and not getattr(thing, "_is_protocol", False)
+
+
+@pytest.mark.parametrize("module", modules())
+def test_docstrings_match_signatures(module: str) -> None:
+    faults = [
+        f"{name}: {code} {message}"
+        for name in public_names(module)
+        for code, message in validate(name)["errors"]
+        if code in CHECKS
+    ]
+    assert faults == []
