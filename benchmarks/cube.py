@@ -38,7 +38,7 @@ METHODS = ("terrascope", "stackstac", "odc-stac")
 
 
 def make_archive(folder: Path, size: int, dates: int, copies: int) -> None:
-    """Write COGs of distinct, compressible numbers, and an item file, at `copies` squared places."""
+    """Write COGs of distinct, compressible numbers, and an item file, at `copies`² places."""
     import numpy as np
     import rasterio
     from pyproj import Transformer

@@ -156,6 +156,7 @@ class MonitorRun:
         return ReaderSettings(
             self.settings.backend,
             open_signer(self.profile.signing.step, environment=self.profile.signing.environment),
+            gdal=tuple(sorted(self.profile.storage.gdal.items())),
         )
 
     @cached_property

@@ -77,12 +77,15 @@ class ReaderSettings:
         Turns an unsigned address into a readable one; holds no secret itself.
     timeout_s, attempts : float, int
         See `terrascope.readers.files.FileAccess`.
+    gdal : tuple of (str, str)
+        GDAL options of the catalog profile's storage.
     """
 
     backend: str = "stackstac"
     sign: Callable[[str], str] | None = None
     timeout_s: float = 20.0
     attempts: int = 3
+    gdal: tuple[tuple[str, str], ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -428,6 +431,7 @@ def _reader(settings: ReaderSettings) -> Reader:
         sign=settings.sign,
         timeout_s=settings.timeout_s,
         attempts=settings.attempts,
+        gdal=settings.gdal,
     )
 
 

@@ -57,6 +57,8 @@ class FileAccess:
         touches many blocks, and each would wait for it anew.
     cache_mb : int
         GDAL's block cache of the process: enough for blocks that straddle two windows.
+    gdal : tuple of (str, str)
+        More GDAL options, as a provider's storage wants them; never secrets.
     """
 
     sign: Callable[[str], str] | None = None
@@ -65,6 +67,7 @@ class FileAccess:
     wait_s: float = 0.5
     rest_s: float = 600.0
     cache_mb: int = 64
+    gdal: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         times = (self.wait_s, self.rest_s)
@@ -91,6 +94,7 @@ class FileAccess:
             "GDAL_INGESTED_BYTES_AT_OPEN": 32768,
             # GDAL remembers that a URL failed, so that a second attempt would not even ask.
             "CPL_VSIL_CURL_NON_CACHED": "/vsicurl/:/vsis3/",
+            **dict(self.gdal),
         }
 
     @contextlib.contextmanager
