@@ -34,7 +34,7 @@ from terrascope.store.layout import chunk_pixels, cube_path, tile_pixels
 from terrascope.store.ledger import Record, work_key
 from terrascope.store.schema import cube_schema
 from terrascope.store.writing import Fork, TileWriter
-from terrascope.types import Quarantine, SceneRef
+from terrascope.types import Quality, Quarantine, SceneRef
 
 if TYPE_CHECKING:
     from terrascope.catalog.items import ItemTable
@@ -388,7 +388,7 @@ def _write_tiles(
         for tile, place, part in _split(unit, spec, (y, x), block):
             for name, pixels in zip(names, part, strict=True):
                 writers[tile].put(name, *place, pixels)
-            tallies[tile].add(part[1], block.quarantined)
+            tallies[tile].add(part[1], part[2], block.quarantined)
         del block
     if causes and len(unit.targets) > 1:
         singles = (dataclasses.replace(unit, targets=(target,)) for target in unit.targets)
@@ -440,10 +440,22 @@ class _Tally:
 
     def __init__(self) -> None:
         self.observed = 0
+        self.masked_by = dict.fromkeys(("scl", "spectral", "none"), 0)
         self.quarantined: set[Quarantine] = set()
 
-    def add(self, observed: NDArray[np.uint16], quarantined: Iterable[Quarantine]) -> None:
-        self.observed += int(np.count_nonzero(observed))
+    def add(
+        self,
+        observed: NDArray[np.uint16],
+        quality: NDArray[np.uint8],
+        quarantined: Iterable[Quarantine],
+    ) -> None:
+        seen = observed > 0
+        by_scl = seen & (quality & Quality.BY_SCL > 0)
+        by_spectrum = seen & (quality & Quality.BY_SPECTRUM > 0)
+        self.observed += int(np.count_nonzero(seen))
+        self.masked_by["scl"] += int(np.count_nonzero(by_scl))
+        self.masked_by["spectral"] += int(np.count_nonzero(by_spectrum & ~by_scl))
+        self.masked_by["none"] += int(np.count_nonzero(seen & ~by_scl & ~by_spectrum))
         self.quarantined.update(quarantined)
 
     def record(self, target: _Target, period: Period, size: int, scenes: Sequence[str]) -> Record:
@@ -461,6 +473,7 @@ class _Tally:
             items=len(target.items),
             observed_share=self.observed / size,
             quarantines=mine,
+            facts={f"masked_by_{name}": count for name, count in self.masked_by.items()},
         )
 
 
