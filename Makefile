@@ -1,5 +1,7 @@
 # Everything happens in .venv; each target sets up what it needs.
-PYTHON ?= python3.11
+# The first of these that runs and is new enough; the pins of constraints.txt are for 3.11.
+PYTHON ?= $(shell for name in python3.11 python3; do \
+	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
 # Quiet and offline: no analytics, no update checks.
@@ -13,7 +15,7 @@ export PREFECT_TELEMETRY_ENABLE_RESOURCE_METRICS := false
 install: $(VENV)/.installed
 
 $(VENV)/.installed: pyproject.toml constraints.txt
-	command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed: make PYTHON=/path/to/python3.11"; exit 1; }
+	@test -n "$(PYTHON)" || { echo "Python 3.11 is needed: make PYTHON=/path/to/python3.11"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
 	touch $@
@@ -39,7 +41,7 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	git ls-files 'terrascope/*.py' 'flows/*.py' | xargs $(BIN)/numpydoc lint
+	find terrascope flows -name '*.py' | sort | xargs $(BIN)/numpydoc lint
 
 format: install
 	$(BIN)/ruff check --fix .
