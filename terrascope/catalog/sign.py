@@ -150,6 +150,15 @@ class PlanetaryComputerSigner:
         self.__dict__.update(state)
         self._start()
 
+    def __eq__(self, other: object) -> bool:
+        """Signers of one service are one: a worker keeps the first, with its tokens."""
+        if not isinstance(other, PlanetaryComputerSigner):
+            return NotImplemented
+        return self.__getstate__() == other.__getstate__()
+
+    def __hash__(self) -> int:
+        return hash((self._endpoint, self._server))
+
     def __call__(self, href: str) -> str:
         """Sign one address.
 
