@@ -22,7 +22,7 @@ def _is_transient(task: object, task_run: object, state: object) -> bool:
     return isinstance(error, TerrascopeError) and error.transient
 
 
-@task(cache_policy=NO_CACHE, retries=2, retry_delay_seconds=10, retry_condition_fn=_is_transient)
+@task(cache_policy=NO_CACHE, retries=1, retry_delay_seconds=10, retry_condition_fn=_is_transient)
 def search(run: MonitorRun) -> None:
     """Search the catalog and freeze what it answers.
 

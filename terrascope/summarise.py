@@ -41,6 +41,7 @@ __all__ = ["StoreLayers", "completeness", "publish_run", "quarantined"]
 
 _LISTED_EVENTS = 25
 _DRAWN_EVENTS = 6
+_COPERNICUS = "Contains modified Copernicus Sentinel data "
 
 
 class StoreLayers:
@@ -212,7 +213,13 @@ def summarise(run: MonitorRun, source: StoreLayers, events: geopandas.GeoDataFra
     area, regions = totals(source, run.aoi, run.regions)
     frame = run.found.table.frame
     used = sorted({int(row) for plan in run.plans.values() for row in plan.scenes})
-    notices = sorted({text for text in frame["attribution"].to_numpy()[used] if text})
+    notices = sorted(
+        {
+            text
+            for text in frame["attribution"].to_numpy()[used]
+            if text and not text.startswith(_COPERNICUS)  # said once, with all years
+        }
+    )
     return s.RunSummary(
         monitor=run.settings.name,
         version=__version__,
