@@ -89,7 +89,7 @@ class _Run(_Table):
 
 
 class _Output(_Table):
-    path: str
+    path: Annotated[str, Field(min_length=1)]
     min_area_ha: Annotated[float, Field(ge=0)] = 0.5
 
 
@@ -454,6 +454,17 @@ def _check_crs(crs: str | None, file: str) -> str | None:
         raise ConfigError(
             f"found {crs!r}; expected for instance 'EPSG:6933'", file=file, key="area.crs"
         )
+    if crs is not None:
+        import pyproj
+
+        try:
+            pyproj.CRS.from_user_input(crs)
+        except pyproj.exceptions.CRSError as error:
+            raise ConfigError(
+                f"found {crs!r}, which is no known CRS; expected for instance 'EPSG:6933'",
+                file=file,
+                key="area.crs",
+            ) from error
     return crs
 
 
@@ -466,6 +477,12 @@ def _check_bands(bands: list[str] | None, file: str) -> tuple[str, ...] | None:
     if unknown or not bands:
         raise ConfigError(
             f"found {unknown or bands}; expected some of: {', '.join(S2_BANDS)}",
+            file=file,
+            key="cube.bands",
+        )
+    if "red" not in bands or not {"nir", "nir08"} & set(bands):
+        raise ConfigError(
+            f"found {bands}; the screen needs red and one of nir, nir08",
             file=file,
             key="cube.bands",
         )

@@ -237,7 +237,11 @@ def summarise(run: MonitorRun, source: StoreLayers, events: geopandas.GeoDataFra
             run.profile.name, _portable_place(run.settings.url or run.profile.url)
         ),
         target=s.DateRange(run.target[0].start, run.target[-1].end),
-        baseline=s.DateRange(run.baseline[0].start, run.baseline[-1].end),
+        baseline=s.DateRange(
+            run.baseline[0].start,
+            run.baseline[-1].end,
+            tuple(f"{first} to {last}" for first, last in run.settings.baseline.spans),
+        ),
         cadence=str(run.settings.cadence),
         sensors=_sensor_uses(run),
         scenes=tuple(row for plan in run.plans.values() for row in _scene_counts(run, plan)),

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime as dt
-import os
 import time
 from collections.abc import Iterator
 from functools import cached_property
@@ -35,12 +34,14 @@ if TYPE_CHECKING:
     from terrascope.monitor.screen import ScreenPlan
     from terrascope.periods import Period
     from terrascope.products.runlog import Attempt, StageRecord
+    from terrascope.store.ledger import Record
     from terrascope.store.repository import Store
     from terrascope.types import Quarantine
 
 __all__ = ["Found", "MonitorRun", "open_executor"]
 
-_SENSORS = {"optical": "sentinel-2", "sar": "sentinel-1"}
+_WORKER_WAIT_S = 60
+"""How long a cluster may take to bring up its first worker."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -153,9 +154,11 @@ class MonitorRun:
         from terrascope.catalog.sign import open_signer
         from terrascope.cube.ingest import ReaderSettings
 
+        signing = self.profile.signing
+        unsigned = signing.step == "none"
         return ReaderSettings(
             self.settings.backend,
-            open_signer(self.profile.signing.step, environment=self.profile.signing.environment),
+            None if unsigned else open_signer(signing.step, environment=signing.environment),
             gdal=tuple(sorted(self.profile.storage.gdal.items())),
         )
 
@@ -294,6 +297,12 @@ class MonitorRun:
 
         return {sensor: committed(plan, self.store) for sensor, plan in self.plans.items()}
 
+    @cached_property
+    def _former(self) -> dict[str, dict[tuple[str, str, int], Record]]:
+        from terrascope.cube.ingest import former_attempts
+
+        return {sensor: former_attempts(plan, self.store) for sensor, plan in self.plans.items()}
+
     def pending_cube_batches(self) -> list[tuple[str, int]]:
         """Return the batches of all cubes that are not wholly committed.
 
@@ -302,10 +311,11 @@ class MonitorRun:
         batches : list of (str, int)
             Sensor and index in its plan.
         """
-        from terrascope.cube.ingest import pending
+        from terrascope.cube.ingest import pending, retract
 
         left = []
         for sensor, plan in self.plans.items():
+            retract(plan, self.store)
             indices = pending(plan, self.found.table, self._committed[sensor])
             left += [(sensor, index) for index in indices]
             todo = sum(len(plan.batch(index).items) for index in indices)
@@ -338,6 +348,7 @@ class MonitorRun:
                 executor,
                 memory=self.settings.memory,
                 done=self._committed[sensor],
+                former=self._former[sensor],
             )
             count(done=counts.done, skipped=counts.skipped)
         report_progress(f"cube {sensor}", index + 1, plan.n_batches)
@@ -564,9 +575,11 @@ def open_executor(address: str | None = None, *, memory: int) -> Iterator[Execut
                     key="--dask",
                 ) from error
         else:
-            cores = os.cpu_count() or 1
+            # both know the limits of a container
+            cores = dask.system.CPU_COUNT
             in_process = cores <= 4
-            workers = 1 if in_process else -(-cores // 4)
+            most = max(1, distributed.system.MEMORY_LIMIT // memory)
+            workers = 1 if in_process else min(-(-cores // 4), most)
             cluster = stack.enter_context(
                 distributed.LocalCluster(  # type: ignore[no-untyped-call]
                     n_workers=workers,
@@ -577,6 +590,14 @@ def open_executor(address: str | None = None, *, memory: int) -> Iterator[Execut
                 )
             )
             client = stack.enter_context(_connect(cluster))
+        try:
+            client.wait_for_workers(1, timeout=_WORKER_WAIT_S)
+        except TimeoutError as error:
+            raise ConfigError(
+                f"the Dask scheduler at {address!r} has no worker after {_WORKER_WAIT_S} s; "
+                "start one",
+                key="--dask",
+            ) from error
         yield DaskExecutor(client)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -219,7 +220,7 @@ class ApiSource:
         except APIError as error:
             status = getattr(error, "status_code", None)
             broken = isinstance(error.__context__, requests.RequestException)
-            text = " ".join(str(error).split())[:300]
+            text = re.sub(r"\?[^\s'\")>]*", "?...", " ".join(str(error).split()))[:300]
             raise CatalogError(
                 f"the catalog answered status {status}: {text}" if status else f"no answer: {text}",
                 url=self.url,

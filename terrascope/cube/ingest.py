@@ -46,10 +46,12 @@ __all__ = [
     "IngestCounts",
     "ReaderSettings",
     "committed",
+    "former_attempts",
     "group_of",
     "ingest_batch",
     "keys_of",
     "pending",
+    "retract",
 ]
 
 Committed: TypeAlias = Mapping[tuple[str, str, int], str]
@@ -60,6 +62,9 @@ Bounds: TypeAlias = tuple[float, float, float, float]
 
 CUBE_VERSION = 1
 """Raised by hand when the same scenes and settings would give other pixels."""
+
+_EMPTIED = ""
+"""Key of a record that says: no scene any more."""
 
 _SPARSE = 0.5
 """A tile of which scenes cover less than this share is read chunk by chunk."""
@@ -110,6 +115,8 @@ class _Target:
     tile: Tile
     key: str
     items: tuple[str, ...]
+    former_scenes: int = 0
+    """Scenes that an earlier attempt at the same work could read."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -201,6 +208,88 @@ def committed(plan: CubePlan, store: Store) -> Committed:
     }
 
 
+def former_attempts(plan: CubePlan, store: Store) -> dict[tuple[str, str, int], Record]:
+    """Return the records of work that is tried again, because its cause may have passed.
+
+    Parameters
+    ----------
+    plan : CubePlan
+        The plan.
+    store : Store
+        The store.
+
+    Returns
+    -------
+    records : dict
+        By group, tile id and time index.
+    """
+    groups = {group_of(plan, batch) for batch in plan.batches()}
+    return {
+        (group, record.tile, record.period): record
+        for group in sorted(groups)
+        for record in store.records(group).values()
+        if not record.done or any(q.transient for q in record.quarantines)
+    }
+
+
+def retract(plan: CubePlan, store: Store) -> int:
+    """Empty what earlier runs wrote where the plan has no scene any more.
+
+    A scene may be withdrawn, or a setting may leave it out: its pixels must not stay in a
+    period and tile of which this run says that there was nothing.
+
+    Parameters
+    ----------
+    plan : CubePlan
+        The plan.
+    store : Store
+        Changed by one commit per group, if there is anything to empty.
+
+    Returns
+    -------
+    emptied : int
+        Tiles and periods.
+    """
+    spec = plan.spec
+    tiles = {tile.id: tile for tile in plan.tiles}
+    periods = {period.index for period in plan.periods}
+    planned = {
+        (group_of(plan, batch), item.tile.id, item.period.index)
+        for batch in plan.batches()
+        for item in batch.items
+    }
+    emptied = 0
+    for zone in sorted({tile.zone for tile in plan.tiles}):
+        for orbit in plan.orbits:
+            group = cube_path(spec.sensor, zone, spec.resolution_m, spec.cadence, orbit)
+            stale = [
+                (tiles[record.tile], record.period)
+                for record in store.records(group).values()
+                if record.tile in tiles
+                and record.period in periods
+                and record.key != _EMPTIED
+                and (group, record.tile, record.period) not in planned
+            ]
+            if not stale:
+                continue
+            with store.begin() as write:
+                fork = write.fork()
+                for tile, period in stale:
+                    writer = TileWriter(fork, group, tile, period)
+                    for name in _array_names(spec):
+                        writer.declare(name)
+                    writer.close()
+                records = [Record(_EMPTIED, tile.id, period) for tile, period in stale]
+                write.commit([fork], {group: records}, message="no scene any more")
+            emptied += len(stale)
+    return emptied
+
+
+def _array_names(spec: CubeSpec) -> tuple[str, str, str]:
+    values = "dn" if spec.values == "dn" else SENSORS[spec.sensor].variable
+    return values, "observed", "quality"
+
+
 def pending(plan: CubePlan, table: ItemTable, done: Committed) -> list[int]:
     """Return the batches that still have work to do.
 
@@ -243,6 +332,7 @@ def ingest_batch(
     *,
     memory: int,
     done: Committed = MappingProxyType({}),
+    former: Mapping[tuple[str, str, int], Record] = MappingProxyType({}),
 ) -> IngestCounts:
     """Read one batch and commit it; work that is already committed is passed over.
 
@@ -264,6 +354,9 @@ def ingest_batch(
         Bytes that one worker may use.
     done : mapping
         From `committed`: what need not be read again.
+    former : mapping
+        From `former_attempts`: a repetition that reads fewer scenes than they did changes
+        nothing.
 
     Returns
     -------
@@ -295,7 +388,13 @@ def ingest_batch(
         )
     )
     budget = memory // (2 * executor.threads_per_worker)
-    units = list(_units(todo, keys, table, spec, budget))
+    before = {
+        item: record.scenes
+        for item in todo
+        if (record := former.get((group, item.tile.id, item.period.index))) is not None
+        and record.key == keys[item]
+    }
+    units = list(_units(todo, keys, table, spec, budget, before))
     with store.begin() as write:
         fork = write.fork()
         calls = ((unit, spec, reader, fork, group, budget) for unit in units)
@@ -311,6 +410,7 @@ def _units(
     table: ItemTable,
     spec: CubeSpec,
     budget: int,
+    before: Mapping[WorkItem, int],
 ) -> Iterator[_Unit]:
     """Group work items into read units that fit the budget."""
     scene = functools.cache(table.scene)
@@ -326,7 +426,10 @@ def _units(
         rows = sorted({row for item in members for row in item.scenes})
         yield _Unit(
             tuple(
-                _Target(i.tile, keys[i], tuple(str(scene(r).id) for r in i.scenes)) for i in members
+                _Target(
+                    i.tile, keys[i], tuple(str(scene(r).id) for r in i.scenes), before.get(i, 0)
+                )
+                for i in members
             ),
             members[0].period,
             tuple(scene(row) for row in rows),
@@ -375,7 +478,7 @@ def _write_tiles(
     So neither the pixels nor the records depend on the blocks that memory allowed.
     """
     writers = {t.tile: TileWriter(fork, group, t.tile, unit.period.index) for t in unit.targets}
-    names = ("dn" if spec.values == "dn" else SENSORS[spec.sensor].variable, "observed", "quality")
+    names = _array_names(spec)
     for writer in writers.values():
         for name in names:
             writer.declare(name)
@@ -399,11 +502,16 @@ def _write_tiles(
         refused = {**{q.item: q for q in sorted(causes, reverse=True)}, **known}
         reader = _Refusing(reader.reader if isinstance(reader, _Refusing) else reader, refused)
         return _write_tiles(unit, spec, reader, fork, group, budget)
-    for writer in writers.values():
-        writer.close()
     size = tile_pixels(spec.resolution_m) ** 2
     scene_ids = [scene.id for scene in unit.scenes]
-    return [tallies[t.tile].record(t, unit.period, size, scene_ids) for t in unit.targets]
+    records = []
+    for target in unit.targets:
+        record = tallies[target.tile].record(target, unit.period, size, scene_ids)
+        if record.scenes < target.former_scenes:
+            continue  # an earlier run could read more: what it wrote stays
+        writers[target.tile].close()
+        records.append(record)
+    return records
 
 
 @dataclasses.dataclass(frozen=True)

@@ -145,8 +145,19 @@ class Aoi:
             )
         if west == east:
             raise ConfigError(f"bbox {shown} is empty: west and east are both {west}")
-        box = shapely.box(west, south, east if west < east else east + 360.0, north)
-        return cls(_checked(split_at_antimeridian(box)), name, "bbox")
+        if west < east:
+            return cls(_checked(shapely.box(west, south, east, north)), name, "bbox")
+        if (width := east + 360.0 - west) > 180.0:
+            raise ConfigError(
+                f"bbox {shown}: west > east means across the antimeridian, which would be "
+                f"{width:g} degrees wide; expected west south east north"
+            )
+        halves = [
+            shapely.box(*corners)
+            for corners in ((west, south, 180.0, north), (-180.0, south, east, north))
+            if corners[0] < corners[2]
+        ]
+        return cls(_checked(MultiPolygon(halves)), name, "bbox")
 
     @classmethod
     def from_geometry(

@@ -48,6 +48,7 @@ def persistent_anomaly(deviation: FloatArray) -> tuple[FloatArray, NDArray[np.in
     start = np.full(deviation.shape[1:], -1, dtype=np.int16)
     needed = np.array([_needed(n) for n in range(len(deviation) + 1)])[count]
     n = np.arange(len(deviation) + 1, dtype=np.float32)
+    whole = np.full(deviation.shape[1:], np.nan, dtype=np.float32)
     agreement = np.sqrt(2 * n / (n + 1))
     ordered = np.full_like(deviation, np.nan)
     for first in reversed(range(len(deviation))):
@@ -57,10 +58,14 @@ def persistent_anomaly(deviation: FloatArray) -> tuple[FloatArray, NDArray[np.in
         lasting = np.take_along_axis(ordered, middle[None], axis=0)[0]
         begins = deviation[first] >= np.minimum(lasting / 2, lasting)
         lasting = lasting * agreement[behind]
+        whole = lasting
         better = begins & (behind >= needed) & ~(lasting <= best)
         best = np.where(better, lasting, best)
         start[better] = first
-    return best, start
+    # A deviation that fades may show no start at all: then the whole series speaks.
+    silent = np.isnan(best) & (count > 0)
+    start[silent] = seen.argmax(axis=0)[silent]
+    return np.where(silent, whole, best), start
 
 
 def _insert(ordered: FloatArray, value: FloatArray) -> FloatArray:

@@ -43,9 +43,6 @@ _GRID = 64
 _ENOUGH = 1_024
 """Observed samples of a tile below which the stride is narrowed."""
 
-_KEPT_TILES = 96
-"""Tiles whose samples are kept for the neighbouring batch."""
-
 
 def decode(stored: NDArray[np.int16], sensor: str) -> FloatArray:
     """Turn stored numbers into physical values.
@@ -129,8 +126,6 @@ class Nodes:
         blocks = ((node, self._block(zone, node), self._radar) for node in sorted(wanted))
         for node, fits in executor.run(_fit, blocks):
             self._fits[node] = fits
-        while len(self._samples) > max(_KEPT_TILES, len(sampled)):
-            self._samples.pop(next(iter(self._samples)))
 
     def around(self, tile: Tile) -> Lattice:
         """Return the nodes around a tile.

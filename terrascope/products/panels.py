@@ -33,6 +33,8 @@ __all__ = ["draw_panels"]
 _COLOURS = (("red", "green", "blue"), ("swir16", "nir", "red"), ("nir", "red", "green"))
 """Band combinations, the most familiar first."""
 
+_MOST_PERIODS = 12
+
 _MAX_PX = 2_048
 """Longest side of a crop; of a larger event the middle is shown."""
 
@@ -112,7 +114,7 @@ def _crops(
         for group in groups:
             path = f"{group}/{SENSORS[sensor].variable}"
             before, after = (
-                _median(store, path, sensor, periods, rows, columns)[places]
+                _median(store, path, sensor, periods, rows, columns, places)
                 for periods in (_season(plan), plan.target)
             )
             if np.isfinite(before).any() and np.isfinite(after).any():
@@ -136,8 +138,11 @@ def _median(
     periods: Sequence[Period],
     rows: slice,
     columns: slice,
+    places: Sequence[int],
 ) -> FloatArray:
-    stored = read_window(store.root(), path, rows, columns, times=[p.index for p in periods])
+    """Median of the newest periods: a picture needs no more of them."""
+    times = [period.index for period in periods[-_MOST_PERIODS:]]
+    stored = read_window(store.root(), path, rows, columns, times=times, bands=places)
     return nan_median(decode(stored, sensor))
 
 

@@ -87,13 +87,16 @@ class DateRange:
     ----------
     start, end : datetime.date
         First and last day.
+    spans : tuple of str
+        Where it is not one span: each of them in words.
     """
 
     start: dt.date
     end: dt.date
+    spans: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return f"{self.start} to {self.end}"
+        return ", ".join(self.spans) if len(self.spans) > 1 else f"{self.start} to {self.end}"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,10 +18,11 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
+from pyproj.exceptions import ProjError
 from rasterio._env import set_gdal_config
 from rasterio.errors import RasterioError
 
-from terrascope.errors import ReadError
+from terrascope.errors import CatalogError, ReadError
 from terrascope.readers.failures import read_error, retrying
 from terrascope.readers.protocol import fill_value
 from terrascope.readers.raster import read_onto
@@ -33,6 +34,8 @@ __all__ = ["FileAccess", "asset_of"]
 _T = TypeVar("_T")
 
 _OPEN_FILES = 16
+_DRIVERS = ("GTiff", "JP2OpenJPEG", "JP2KAK", "JP2ECW")
+"""Formats that are read: a text format such as VRT could name other files."""
 _local = threading.local()
 _given_up: dict[str, tuple[float, ReadError]] = {}
 
@@ -183,7 +186,7 @@ class FileAccess:
             try:
                 with self.session():
                     return call(self._open(scene, band, asset), asset)
-            except (RasterioError, OSError, ValueError) as error:
+            except (RasterioError, OSError, ValueError, ProjError, CatalogError) as error:
                 _forget(asset.href)
                 failure = read_error(
                     error,
@@ -222,12 +225,22 @@ class FileAccess:
         address = str(path) if path is not None else asset.href
         if path is None and self.sign is not None:
             address = self.sign(address)
-        file = RasterFile(rasterio.open(address, sharing=False))
+        file = RasterFile(_open_raster(address))
         file.check(asset, scene.id, band)
         cache[asset.href] = (version, file)
         while len(cache) > _OPEN_FILES:
             cache.popitem(last=False)[1][1].close()
         return file
+
+
+def _open_raster(address: str) -> rasterio.DatasetReader:
+    """Open a file of a known format; nothing is read of any other."""
+    dataset = rasterio.open(address, sharing=False)
+    if dataset.driver not in _DRIVERS:
+        found = dataset.driver
+        dataset.close()
+        raise ValueError(f"found a file of format {found}, expected GeoTIFF or JPEG 2000")
+    return dataset
 
 
 def asset_of(scene: SceneRef, band: str) -> AssetRef:

@@ -198,6 +198,14 @@ class TileWriter:
             If the tile and period were written before, or the storage refuses.
         """
         self._fork.claim(self._group, self._tile, self._time)
+        try:
+            self._store_all()
+        except BaseException:
+            self._fork.written.pop((self._group, self._tile.id, self._time), None)
+            raise
+
+    def _store_all(self) -> None:
+        """Store every array's shard; a repetition after a failure writes them again."""
         row, column = shard_index(self._tile)
         for name in sorted(self._encoders):
             rank = len(self._fork.format(f"{self._group}/{name}").shape)
