@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from terrascope.cube import ingest
+from terrascope.cube.executor import ThreadExecutor
+from terrascope.cube.ingest import ReaderSettings, retract
+from terrascope.errors import ReadError
+from terrascope.readers._memory import MemoryReader
 from terrascope.store import Store
 
 from .patchwork import (
@@ -20,6 +27,8 @@ from .patchwork import (
     shared_content,
     shared_patchwork,
 )
+
+READER = ReaderSettings()
 
 
 @pytest.fixture(scope="module")
@@ -58,3 +67,62 @@ def test_a_larger_area(
     for sensor in SENSORS:
         build(store, patchwork.table, patchwork.plan(sensor))
     assert content(store) == at_once
+
+
+def test_a_withdrawn_scene_leaves_nothing_behind(patchwork: Patchwork, tmp_path: Path) -> None:
+    """Build, take a pass out of the catalog, build again: as if it had never been there."""
+    days = patchwork.table.frame["solar_day"].astype(str)
+    less = Patchwork(patchwork.table.select((days != "2020-09-18").to_numpy()))
+    again, fresh = (Store.open(str(tmp_path / name)) for name in ("again", "fresh"))
+    build(again, patchwork.table, patchwork.plan("sentinel-2"))
+    plan = less.plan("sentinel-2")
+    assert len(plan) < len(patchwork.plan("sentinel-2"))
+    assert retract(plan, again) > 0
+    assert retract(plan, again) == 0
+    build(again, less.table, plan)
+    build(fresh, less.table, plan)
+    assert pixels(again) == pixels(fresh)
+
+
+def test_a_repetition_that_reads_less_changes_nothing(
+    patchwork: Patchwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A passing failure, then a total one under the same key: the first result stays."""
+    store = Store.open(str(tmp_path / "cube"))
+    plan, table = patchwork.plan("sentinel-2"), patchwork.table
+    build(store, table, plan)
+    before = content(store)
+    former = {
+        (group, record.tile, record.period): record
+        for group in store.groups()
+        for record in store.records(group).values()
+    }
+    scenes = [table.scene(row) for row in range(len(table))]
+    gone = {
+        asset.href: ReadError("503", item=scene.id, transient=True)
+        for scene in scenes
+        for asset in scene.assets.values()
+    }
+    monkeypatch.setattr(ingest, "_reader", lambda settings: MemoryReader(gone))
+    for index in range(plan.n_batches):
+        ingest.ingest_batch(
+            plan, index, table, store, READER, ThreadExecutor(1), memory=2**32, former=former
+        )
+    after = content(store)
+    assert {k: v for k, v in after.items() if "record" not in k} == {
+        k: v for k, v in before.items() if "record" not in k
+    }
+    assert len(before) > 20
+
+
+def pixels(store: Store) -> dict[tuple[str, ...], str]:
+    """Digests of all arrays of all tiles and periods, recorded or not."""
+    return {
+        (group, name, tile.id, period.id): hashlib.sha256(
+            np.ascontiguousarray(store.read_tile(group, name, tile, period.index)).tobytes()
+        ).hexdigest()
+        for group in store.groups()
+        for name in ("reflectance", "observed", "quality")
+        for tile in TILES
+        for period in PERIODS
+    }
