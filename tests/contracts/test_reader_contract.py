@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import datetime as dt
 import pickle
 from collections.abc import Callable
@@ -89,11 +90,12 @@ def rasters(tmp_path_factory: pytest.TempPathFactory) -> Rasters:
     return Rasters(tmp_path_factory.mktemp("rasters"))
 
 
-class ReaderContract:
+class ReaderContract(abc.ABC):
     """The contract; subclasses say how to open a reader."""
 
+    @abc.abstractmethod
     def open(self, rasters: Rasters) -> Reader:
-        raise NotImplementedError
+        """Return the reader under test."""
 
     @pytest.fixture
     def reader(self, rasters: Rasters) -> Reader:
