@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import threading
+from collections.abc import Iterable
 
 import numpy as np
 import shapely
@@ -20,10 +22,13 @@ from terrascope.geo.projection import project_to_zone, zone_to_lonlat
 from terrascope.geo.tiles import TILE_M, Tile
 from terrascope.kernels.area import pixel_area_m2
 
-__all__ = ["aoi_mask", "ground_identity", "tile_pixel_area"]
+__all__ = ["aoi_mask", "ground_identity", "polygon_mask", "tile_pixel_area"]
 
 _NODES = 17
-"""Grid on which pixel areas are computed: linear between nodes 960 m apart errs by 6e-9."""
+"""Grid on which pixel areas are computed. The scale of an area grows by (x / 6,371 km)² away from
+the central meridian: linear between nodes h = 960 m apart errs by (h / 2 / 6,371 km)², 6e-9."""
+
+_rasterizing = threading.Lock()
 
 
 def aoi_mask(aoi: Aoi, tile: Tile, resolution_m: int) -> NDArray[np.bool_]:
@@ -54,8 +59,33 @@ def aoi_mask(aoi: Aoi, tile: Tile, resolution_m: int) -> NDArray[np.bool_]:
     polygons = polygons_of(project_to_zone(ground, tile.zone))
     west, _, _, north = tile.bounds
     transform = Affine(resolution_m, 0.0, west, 0.0, -resolution_m, north)
-    inside = geometry_mask(polygons, owned.shape, transform, invert=True)
-    return np.asarray(inside & owned, dtype=np.bool_)
+    return polygon_mask(polygons, (owned.shape[0], owned.shape[1]), transform) & owned
+
+
+def polygon_mask(
+    polygons: Iterable[BaseGeometry], shape_yx: tuple[int, int], transform: Affine
+) -> NDArray[np.bool_]:
+    """Return which pixels have their centre inside polygons.
+
+    Parameters
+    ----------
+    polygons : iterable of shapely geometry
+        In the map coordinates of `transform`.
+    shape_yx : tuple of int
+        Rows and columns.
+    transform : affine.Affine
+        Pixel to map coordinates.
+
+    Returns
+    -------
+    mask : ndarray of bool, shape (y, x)
+        True inside.
+    """
+    # One at a time: rasterio silences a warning about its own scratch raster with
+    # `warnings.catch_warnings`, which lets it through where two threads do so at once.
+    with _rasterizing:
+        inside = geometry_mask(polygons, shape_yx, transform, invert=True)
+    return np.asarray(inside, dtype=np.bool_)
 
 
 def ground_identity(aoi: Aoi, tile: Tile) -> str:

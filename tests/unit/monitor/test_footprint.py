@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pyproj
 import pytest
 import shapely
+from affine import Affine
 
 from terrascope.geo.aoi import Aoi
 from terrascope.geo.cover import tiles_covering
 from terrascope.geo.ownership import owned_mask, pixel_lonlat, tile_at
 from terrascope.geo.tiles import Tile
-from terrascope.monitor.footprint import aoi_mask, tile_pixel_area
+from terrascope.monitor.footprint import aoi_mask, polygon_mask, tile_pixel_area
 
 
 def slow_mask(aoi, tile, resolution):
@@ -54,3 +57,11 @@ def test_pixel_areas_are_those_of_the_projection():
     lon, lat = pixel_lonlat(tile, 120)
     factors = pyproj.Proj(32633).get_factors(lon, lat)
     np.testing.assert_allclose(tile_pixel_area(tile, 120), 120**2 / factors.areal_scale, rtol=3e-8)
+
+
+def test_masks_made_at_once_are_made_in_silence():
+    transform = Affine(10, 0, 0, 0, -10, 100)
+    squares = [shapely.box(0, 0, side, side) for side in (10, 30, 50, 70)] * 50
+    with ThreadPoolExecutor(4) as pool:
+        masks = list(pool.map(lambda square: polygon_mask([square], (10, 10), transform), squares))
+    assert [int(mask.sum()) for mask in masks] == [1, 9, 25, 49] * 50
