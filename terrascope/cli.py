@@ -208,7 +208,7 @@ def _quiet_environment() -> None:
         "PREFECT_TELEMETRY_ENABLE_RESOURCE_METRICS": "false",
         "PREFECT_LOGGING_LEVEL": "WARNING",
         "DASK_DISTRIBUTED__LOGGING__DISTRIBUTED": "warning",
-        # The local API starts in 7 s; on a machine with other work it may take many times that.
+        # Its own limit is met on an idle machine; beside other work the API takes longer to start.
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
     }.items():
         os.environ.setdefault(name, value)

@@ -6,6 +6,7 @@ Nothing is written and nothing is searched before the whole file is sound.
 
 from __future__ import annotations
 
+import calendar
 import dataclasses
 import datetime as dt
 import re
@@ -18,21 +19,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from terrascope.errors import ConfigError
 from terrascope.periods import EPOCH, Cadence, Period
+from terrascope.sensors import S2_BANDS
 
 __all__ = ["MonitorSettings", "TimeWindow", "load_monitor_file", "parse_memory", "parse_monitor"]
 
-_MEMORY = re.compile(r"(\d+(?:\.\d+)?)\s*(KiB|MiB|GiB|TiB|KB|MB|GB|TB|B)?")
-_MEMORY_UNITS = {
-    "B": 1,
-    "KB": 10**3,
-    "MB": 10**6,
-    "GB": 10**9,
-    "TB": 10**12,
-    "KiB": 2**10,
-    "MiB": 2**20,
-    "GiB": 2**30,
-    "TiB": 2**40,
-}
 _LAST = re.compile(r"last P([1-9]\d{0,3})([DM])")
 _SAME_SEASON = re.compile(r"same-season P([1-9]\d?)Y")
 
@@ -364,7 +354,7 @@ def parse_memory(text: str, *, file: str = "", key: str = "memory") -> int:
     Parameters
     ----------
     text : str
-        ``"2 GiB"``, ``"512MB"``...
+        ``"2 GiB"``, ``"512MB"``... as Dask writes it.
     file, key : str
         Named in complaints.
 
@@ -378,10 +368,13 @@ def parse_memory(text: str, *, file: str = "", key: str = "memory") -> int:
     ConfigError
         If `text` is no amount of memory, or too little to hold one block.
     """
-    match = _MEMORY.fullmatch(text.strip())
-    if match is None:
-        raise ConfigError(f"found {text!r}; expected for instance '2 GiB'", file=file, key=key)
-    size = int(float(match[1]) * _MEMORY_UNITS[match[2] or "B"])
+    from dask.utils import parse_bytes
+
+    try:
+        size = parse_bytes(text)
+    except (ValueError, OverflowError) as error:
+        message = f"found {text!r}; expected for instance '2 GiB'"
+        raise ConfigError(message, file=file, key=key) from error
     if size < 256 * 2**20:
         raise ConfigError(
             f"found {text!r}; expected at least 256 MiB, the least that holds one block",
@@ -450,27 +443,26 @@ def _check_area(area: _Area, file: str) -> None:
 
 
 def _check_crs(crs: str | None, file: str) -> str | None:
-    if crs is not None and re.fullmatch(r"EPSG:\d{4,6}", crs) is None:
+    import pyproj
+
+    if crs is None:
+        return None
+    if re.fullmatch(r"EPSG:\d{4,6}", crs) is None:
         raise ConfigError(
             f"found {crs!r}; expected for instance 'EPSG:6933'", file=file, key="area.crs"
         )
-    if crs is not None:
-        import pyproj
-
-        try:
-            pyproj.CRS.from_user_input(crs)
-        except pyproj.exceptions.CRSError as error:
-            raise ConfigError(
-                f"found {crs!r}, which is no known CRS; expected for instance 'EPSG:6933'",
-                file=file,
-                key="area.crs",
-            ) from error
+    try:
+        pyproj.CRS.from_user_input(crs)
+    except pyproj.exceptions.CRSError as error:
+        raise ConfigError(
+            f"found {crs!r}, which is no known CRS; expected for instance 'EPSG:6933'",
+            file=file,
+            key="area.crs",
+        ) from error
     return crs
 
 
 def _check_bands(bands: list[str] | None, file: str) -> tuple[str, ...] | None:
-    from terrascope.sensors import S2_BANDS  # a small table, needed only here
-
     if bands is None:
         return None
     unknown = [band for band in bands if band not in S2_BANDS]
@@ -567,11 +559,6 @@ def _parse_span(text: str, file: str, key: str, alternative: str) -> tuple[dt.da
 
 def _shift_months(day: dt.date, months: int) -> dt.date:
     """Return the same day of another month, or its last day where it is shorter."""
-    count = day.year * 12 + day.month - 1 + months
-    year, month = divmod(count, 12)
-    for last in (day.day, 30, 29, 28):
-        try:
-            return dt.date(year, month + 1, last)
-        except ValueError:
-            continue
-    raise AssertionError(day)
+    year, month = divmod(day.year * 12 + day.month - 1 + months, 12)
+    _, last = calendar.monthrange(year, month + 1)
+    return dt.date(year, month + 1, min(day.day, last))

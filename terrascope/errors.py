@@ -18,6 +18,8 @@ Bad arguments of a Python call stay `ValueError`.
 
 from __future__ import annotations
 
+from terrascope.redact import redact_url
+
 __all__ = [
     "CatalogError",
     "ConfigError",
@@ -76,14 +78,14 @@ class CatalogError(TerrascopeError):
     message : str
         The complaint.
     url : str or None
-        The service, without query string (queries may hold secrets).
+        The service; user, query string and fragment are taken off (they may hold secrets).
     transient : bool
         True where a retry can help.
     """
 
     def __init__(self, message: str, *, url: str | None = None, transient: bool = False) -> None:
         super().__init__(message, transient=transient)
-        self.url = url
+        self.url = None if url is None else redact_url(url)
 
 
 class PlanError(TerrascopeError):
@@ -102,7 +104,7 @@ class ReadError(TerrascopeError):
     band : str
         Canonical band name, or ``"*"`` where the whole scene is meant.
     url : str or None
-        The asset's address without query string.
+        The asset's address; user, query string and fragment are taken off.
     transient : bool
         True where a retry can help.
     """
@@ -120,7 +122,7 @@ class ReadError(TerrascopeError):
         self.message = message
         self.item = item
         self.band = band
-        self.url = url
+        self.url = None if url is None else redact_url(url)
 
     def __reduce__(self) -> tuple[object, ...]:
         """Travel between processes: keyword-only facts are lost by the default."""

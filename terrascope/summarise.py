@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from terrascope.store.ledger import Record
     from terrascope.watch import MonitorRun
 
-__all__ = ["StoreLayers", "completeness", "publish_run", "quarantined"]
+__all__ = ["StoreLayers", "completeness", "cube_records", "publish_run", "quarantined"]
 
 _LISTED_EVENTS = 25
 _DRAWN_EVENTS = 6
@@ -105,60 +105,66 @@ class StoreLayers:
         return frozenset(found)
 
 
-def completeness(run: MonitorRun) -> s.Completeness:
+def cube_records(run: MonitorRun) -> list[Record]:
+    """Read what the ledgers say of the plans' own work items, whatever else the cube holds.
+
+    Parameters
+    ----------
+    run : MonitorRun
+        Planned.
+
+    Returns
+    -------
+    records : list of Record
+        One per work item that was tried.
+    """
+    from terrascope.cube.ingest import planned_places, read_ledger
+
+    ledgers = {sensor: read_ledger(plan, run.store) for sensor, plan in run.plans.items()}
+    return [
+        ledgers[sensor][place]
+        for sensor, plan in run.plans.items()
+        for place in planned_places(plan)
+        if place in ledgers[sensor]
+    ]
+
+
+def completeness(run: MonitorRun, records: Sequence[Record]) -> s.Completeness:
     """Count the work items that are in the cube, of those that have a scene.
 
     Parameters
     ----------
     run : MonitorRun
         Planned.
+    records : sequence of Record
+        From `cube_records`.
 
     Returns
     -------
     completeness : Completeness
         Work whose every scene failed is not committed.
     """
-    done = planned = 0
-    for sensor in run.plans:
-        records = _records(run, sensor)
-        planned += len(run.plans[sensor])
-        done += sum(record.done for record in records)
-    return s.Completeness(done, planned)
+    planned = sum(map(len, run.plans.values()))
+    return s.Completeness(sum(record.done for record in records), planned)
 
 
-def quarantined(run: MonitorRun) -> tuple[Quarantine, ...]:
+def quarantined(run: MonitorRun, records: Sequence[Record]) -> tuple[Quarantine, ...]:
     """List everything that was left out, from the search and from the cubes' ledgers.
 
     Parameters
     ----------
     run : MonitorRun
         Planned.
+    records : sequence of Record
+        From `cube_records`.
 
     Returns
     -------
     quarantined : tuple of Quarantine
         Sorted, each once.
     """
-    records = (record for sensor in run.plans for record in _records(run, sensor))
     found = {q for record in records for q in record.quarantines}
     return tuple(sorted(found | set(run.found.skipped)))
-
-
-def _records(run: MonitorRun, sensor: str) -> list[Record]:
-    """Read the records of the plan's own work items, whatever else the cube holds."""
-    from terrascope.cube.ingest import group_of
-
-    plan = run.plans[sensor]
-    wanted: dict[str, set[tuple[str, int]]] = {}
-    for batch in plan.batches():
-        places = wanted.setdefault(group_of(plan, batch), set())
-        places |= {(item.tile.id, item.period.index) for item in batch.items}
-    return [
-        record
-        for group, places in sorted(wanted.items())
-        for place, record in run.store.records(group).items()
-        if place in places
-    ]
 
 
 def publish_run(run: MonitorRun) -> s.RunSummary:
@@ -211,6 +217,7 @@ def summarise(run: MonitorRun, source: StoreLayers, events: geopandas.GeoDataFra
         Without clocks.
     """
     area, regions = totals(source, run.aoi, run.regions)
+    records = cube_records(run)
     frame = run.found.table.frame
     used = sorted({int(row) for plan in run.plans.values() for row in plan.scenes})
     notices = sorted(
@@ -245,7 +252,7 @@ def summarise(run: MonitorRun, source: StoreLayers, events: geopandas.GeoDataFra
         cadence=str(run.settings.cadence),
         sensors=_sensor_uses(run),
         scenes=tuple(row for plan in run.plans.values() for row in _scene_counts(run, plan)),
-        completeness=completeness(run),
+        completeness=completeness(run, records),
         observed_m2=area.observed_m2,
         totals=tuple(
             s.Total(status, kind, m2, area.observed_share)
@@ -253,7 +260,10 @@ def summarise(run: MonitorRun, source: StoreLayers, events: geopandas.GeoDataFra
         ),
         events=_event_totals(run, events),
         quality=s.DataQuality(
-            quarantined(run), _radiometry_notes(run, used), run.found.notes, _mask_shares(run)
+            quarantined(run, records),
+            _radiometry_notes(run, used),
+            run.found.notes,
+            _mask_shares(records),
         ),
         regions=_region_totals(run, regions, events),
         attribution=tuple(notices),
@@ -356,12 +366,10 @@ def _radiometry_notes(run: MonitorRun, used: Sequence[int]) -> tuple[str, ...]:
     return tuple(f"{note} ({count} scenes)" for note, count in sorted(counts.items()))
 
 
-def _mask_shares(run: MonitorRun) -> Mapping[str, float]:
+def _mask_shares(records: Sequence[Record]) -> Mapping[str, float]:
     """Which cloud mask saw the optical observations, by pixels of all periods."""
-    if "sentinel-2" not in run.plans:
-        return {}
     sums = {"scl": 0, "spectral": 0, "none": 0}
-    for record in _records(run, "sentinel-2"):
+    for record in records:
         for name in sums:
             sums[name] += int(record.facts.get(f"masked_by_{name}", 0))
     whole = sum(sums.values())

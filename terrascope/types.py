@@ -101,8 +101,8 @@ class AssetRef:
     shape_yx : tuple of int or None
         Rows and columns, where the catalog says.
     identity : str
-        What changes when the file changes: checksum, else size, else the href
-        without its query string.
+        What changes when the file changes: checksum, else size; empty stands for
+        the href without its query string.
     """
 
     href: str
@@ -161,6 +161,11 @@ class SceneRef:
     orbit_state: str = ""
     coefficient: str = ""
     datetime_precision: str = "second"
+
+    @property
+    def overpass(self) -> tuple[dt.date, str, int]:
+        """What all scenes of one pass share: solar day, platform and relative orbit."""
+        return self.solar_day, self.platform, self.orbit
 
     def identity(self, bands: tuple[str, ...]) -> dict[str, Any]:
         """Return what a work item's key must know of this scene.

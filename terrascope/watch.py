@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from terrascope.catalog.items import ItemTable
     from terrascope.catalog.provider import Profile
     from terrascope.cube.executor import Executor
-    from terrascope.cube.ingest import Committed, ReaderSettings
+    from terrascope.cube.ingest import Ledger, ReaderSettings
     from terrascope.cube.plan import CubePlan
     from terrascope.cube.spec import CubeSpec
     from terrascope.geo.aoi import Aoi
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from terrascope.monitor.screen import ScreenPlan
     from terrascope.periods import Period
     from terrascope.products.runlog import Attempt, StageRecord
-    from terrascope.store.ledger import Record
     from terrascope.store.repository import Store
     from terrascope.types import Quarantine
 
@@ -292,16 +291,11 @@ class MonitorRun:
             count(planned=len(self.found.table), done=len(self.found.table))
 
     @cached_property
-    def _committed(self) -> dict[str, Committed]:
-        from terrascope.cube.ingest import committed
+    def _ledgers(self) -> dict[str, Ledger]:
+        """What earlier runs have done, read once before this one adds to it."""
+        from terrascope.cube.ingest import read_ledger
 
-        return {sensor: committed(plan, self.store) for sensor, plan in self.plans.items()}
-
-    @cached_property
-    def _former(self) -> dict[str, dict[tuple[str, str, int], Record]]:
-        from terrascope.cube.ingest import former_attempts
-
-        return {sensor: former_attempts(plan, self.store) for sensor, plan in self.plans.items()}
+        return {sensor: read_ledger(plan, self.store) for sensor, plan in self.plans.items()}
 
     def pending_cube_batches(self) -> list[tuple[str, int]]:
         """Return the batches of all cubes that are not wholly committed.
@@ -315,8 +309,8 @@ class MonitorRun:
 
         left = []
         for sensor, plan in self.plans.items():
-            retract(plan, self.store)
-            indices = pending(plan, self.found.table, self._committed[sensor])
+            retract(plan, self.store, self._ledgers[sensor])
+            indices = pending(plan, self.found.table, self._ledgers[sensor])
             left += [(sensor, index) for index in indices]
             todo = sum(len(plan.batch(index).items) for index in indices)
             with self._stage(f"cube {sensor}") as count:
@@ -347,8 +341,7 @@ class MonitorRun:
                 self.reader,
                 executor,
                 memory=self.settings.memory,
-                done=self._committed[sensor],
-                former=self._former[sensor],
+                ledger=self._ledgers[sensor],
             )
             count(done=counts.done, skipped=counts.skipped)
         report_progress(f"cube {sensor}", index + 1, plan.n_batches)
@@ -474,14 +467,17 @@ class MonitorRun:
     def _log(self, attempt: Attempt) -> None:
         """Write `run.json` with this attempt in its present state."""
         from terrascope.products.runlog import RunLog
-        from terrascope.summarise import completeness, quarantined
+        from terrascope.summarise import completeness, cube_records, quarantined
 
         path = self.output / "run.json"
         text = path.read_text(encoding="utf-8") if path.exists() else ""
         log = RunLog.from_json(text, monitor=self.settings.name).with_attempt(attempt)
         if "plans" in self.__dict__:
+            records = cube_records(self)
             log = dataclasses.replace(
-                log, completeness=completeness(self), quarantined=quarantined(self)
+                log,
+                completeness=completeness(self, records),
+                quarantined=quarantined(self, records),
             )
         temporary = path.with_suffix(".json.part")
         temporary.write_text(log.to_json(), encoding="utf-8")

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import logging
-import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import quote
 
 import pystac
 import requests
 from pystac_client import Client, ConformanceClasses
 from pystac_client.exceptions import APIError
 from pystac_client.stac_api_io import StacApiIO
+from tenacity import retry, retry_if_exception, stop_after_attempt
 from urllib3 import Retry
 
 from terrascope.catalog.provider import Server
 from terrascope.errors import CatalogError
+from terrascope.redact import redact_text, redact_url
 
 __all__ = ["ApiSource", "retry_policy"]
 
@@ -80,7 +81,7 @@ class ApiSource:
     """
 
     def __init__(self, url: str, server: Server) -> None:
-        self.url = bare_url(url)
+        self.url = redact_url(url)
         self._server = server
         self._io = _Io(timeout=(10.0, server.timeout_s), max_retries=retry_policy(server))
         with self._guard():
@@ -172,14 +173,15 @@ class ApiSource:
                 page = next(pages, None)
             if page is None:
                 return
-            fresh = [item for item in _features(page, self.url) if _key(item) not in seen]
-            if not fresh:
-                _log.warning("%s repeats its last page; paging ends there", self.url)
-                return
-            for item in fresh:
-                if _key(item) not in seen:
-                    seen.add(_key(item))
+            known, features = len(seen), _features(page, self.url)
+            for item in features:
+                if (key := _key(item)) not in seen:
+                    seen.add(key)
                     yield item
+            if len(seen) == known:
+                if features:
+                    _log.warning("%s repeats its last page; paging ends there", self.url)
+                return
             if len(seen) > _MAX_ITEMS:
                 raise CatalogError(f"more than {_MAX_ITEMS} items; narrow the search", url=self.url)
 
@@ -220,7 +222,7 @@ class ApiSource:
         except APIError as error:
             status = getattr(error, "status_code", None)
             broken = isinstance(error.__context__, requests.RequestException)
-            text = re.sub(r"\?[^\s'\")>]*", "?...", " ".join(str(error).split()))[:300]
+            text = redact_text(" ".join(str(error).split()))[:300]
             raise CatalogError(
                 f"the catalog answered status {status}: {text}" if status else f"no answer: {text}",
                 url=self.url,
@@ -235,14 +237,22 @@ class ApiSource:
             pystac.STACError,
         ) as error:
             raise CatalogError(
-                f"{self.url} does not answer like a STAC API: {type(error).__name__}: {error}",
+                f"{self.url} does not answer like a STAC API: {type(error).__name__}: "
+                f"{redact_text(str(error))}",
                 url=self.url,
             ) from error
+
+
+def _broke_off(error: BaseException) -> bool:
+    return isinstance(error, APIError) and isinstance(
+        error.__context__, requests.exceptions.ChunkedEncodingError
+    )
 
 
 class _Io(StacApiIO):
     """Repeats a request whose answer broke off in the middle, which urllib3 does not."""
 
+    @retry(retry=retry_if_exception(_broke_off), stop=stop_after_attempt(_BODY_TRIES), reraise=True)
     def request(
         self,
         href: str,
@@ -250,32 +260,7 @@ class _Io(StacApiIO):
         headers: dict[str, str] | None = None,
         parameters: dict[str, Any] | None = None,
     ) -> str:
-        for attempt in range(_BODY_TRIES):
-            try:
-                return str(super().request(href, method, headers, parameters))
-            except APIError as error:
-                cut = isinstance(error.__context__, requests.exceptions.ChunkedEncodingError)
-                if not cut or attempt == _BODY_TRIES - 1:
-                    raise
-        raise AssertionError("unreachable")
-
-
-def bare_url(url: str) -> str:
-    """Remove user, password, query and fragment: what may be logged.
-
-    Parameters
-    ----------
-    url : str
-        Any URL.
-
-    Returns
-    -------
-    bare : str
-        Scheme, host, port and path.
-    """
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit((parts.scheme, host, parts.path, "", ""))
+        return str(super().request(href, method, headers, parameters))
 
 
 def _status(error: CatalogError) -> int | None:

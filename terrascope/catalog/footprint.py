@@ -1,21 +1,17 @@
-"""Footprints of scenes: GeoJSON from anywhere in, clean EPSG:4326 polygons in -180..180 out.
-
-Footprints across the antimeridian come in four dialects: vertices that jump from
-179 to -179, longitudes beyond 180, polygons split already, and a bounding box whose
-west is greater than its east. Rings are unwrapped first, then cut at the meridian,
-which is what RFC 7946, section 3.1.9, asks producers to do.
-"""
+"""Footprints of scenes: GeoJSON from anywhere in, clean EPSG:4326 polygons in -180..180 out."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import shapely
 from shapely import affinity
-from shapely.geometry import MultiPolygon, Polygon, box
+from shapely.geometry import MultiPolygon, Polygon
 from shapely.geometry.base import BaseGeometry
+
+from terrascope.catalog.raster import is_number
+from terrascope.geo.antimeridian import split_at_antimeridian, split_bbox
 
 __all__ = ["centre_longitude", "clean_footprint", "footprint_of_bbox"]
 
@@ -50,8 +46,8 @@ def clean_footprint(geometry: object) -> MultiPolygon | Polygon:
         polygons = coordinates
     else:
         raise ValueError(f"found {kind!r}, expected Polygon or MultiPolygon")
-    parts = [part for rings in polygons for part in _split(_unwrapped_polygon(rings))]
-    return _merge(parts)
+    whole = MultiPolygon([_polygon(rings) for rings in polygons])
+    return _with_area(split_at_antimeridian(whole))
 
 
 def footprint_of_bbox(bbox: object) -> MultiPolygon | Polygon:
@@ -73,14 +69,14 @@ def footprint_of_bbox(bbox: object) -> MultiPolygon | Polygon:
     ValueError
         If it is not a bounding box.
     """
-    if not isinstance(bbox, list | tuple) or len(bbox) not in (4, 6):
+    if (
+        not isinstance(bbox, list | tuple)
+        or len(bbox) not in (4, 6)
+        or not all(map(is_number, bbox))
+    ):
         raise ValueError("expected a list of four or six numbers")
-    numbers = [_number(value) for value in bbox]
-    half = len(numbers) // 2
-    west, south, east, north = numbers[0], numbers[1], numbers[half], numbers[half + 1]
-    if west > east:
-        east += 360.0
-    return _merge(_split(box(west, south, east, north)))
+    half = len(bbox) // 2
+    return _with_area(split_bbox(*_position(bbox[:half]), *_position(bbox[half:])))
 
 
 def centre_longitude(footprint: BaseGeometry) -> float:
@@ -107,77 +103,33 @@ def centre_longitude(footprint: BaseGeometry) -> float:
     return centre - 360.0 if centre >= 180.0 else centre
 
 
-def _number(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError(f"found {value!r}, expected a number")
-    return float(value)
-
-
-def _unwrapped_polygon(rings: object) -> Polygon:
-    """Build one polygon whose longitudes run on beyond 180 instead of jumping."""
+def _polygon(rings: object) -> Polygon:
     if not isinstance(rings, list) or not rings:
         raise ValueError("a polygon without rings")
-    shell = _unwrap(rings[0])
-    west, east = min(x for x, _ in shell), max(x for x, _ in shell)
-    if east - west > 360.0:
+    shell, *holes = [_ring(ring) for ring in rings]
+    longitudes = [x for x, _ in shell]
+    if max(longitudes) - min(longitudes) > 360.0:
         raise ValueError("a polygon wider than the globe")
-    holes = []
-    for ring in rings[1:]:
-        hole = _unwrap(ring)
-        middle = sum(x for x, _ in hole) / len(hole)
-        turns = round(((west + east) / 2.0 - middle) / 360.0)
-        holes.append([(x + 360.0 * turns, y) for x, y in hole])
     return Polygon(shell, holes)
 
 
-def _unwrap(ring: object) -> list[_LonLat]:
-    """Remove the jumps of more than half a turn between neighbouring vertices."""
+def _ring(ring: object) -> list[_LonLat]:
     if not isinstance(ring, list) or len(ring) < 4:
         raise ValueError("a ring of fewer than four positions")
-    points: list[_LonLat] = []
-    for position in ring:
-        if not isinstance(position, list | tuple) or len(position) < 2:
-            raise ValueError(f"found {position!r}, expected a position")
-        x, y = _number(position[0]), _number(position[1])
-        if abs(x) > 540.0 or abs(y) > 90.0 + _EDGE_DEG:
-            raise ValueError(f"found {position[:2]!r}, expected longitude and latitude")
-        if points:
-            x += 360.0 * round((points[-1][0] - x) / 360.0)
-        points.append((x, y))
-    if abs(points[0][0] - points[-1][0]) > 180.0:
-        raise ValueError("a polygon that encircles a pole")
-    return points
+    return [_position(position) for position in ring]
 
 
-def _split(polygon: Polygon) -> Iterable[Polygon]:
-    """Cut at the antimeridian and bring every part home to -180..180."""
-    valid: BaseGeometry = polygon if polygon.is_valid else shapely.make_valid(polygon)
-    west, _, east, _ = valid.bounds if not valid.is_empty else (0.0, 0.0, 0.0, 0.0)
-    for turn in range(math.floor((west + 180.0) / 360.0), math.ceil((east + 180.0) / 360.0)):
-        if west >= -180.0 and east <= 180.0:
-            piece = valid
-        else:
-            frame = box(360.0 * turn - 180.0, -90.0, 360.0 * turn + 180.0, 90.0)
-            piece = affinity.translate(valid.intersection(frame), -360.0 * turn)
-        yield from (p for p in _polygons(piece) if p.area > 0.0)
+def _position(position: object) -> _LonLat:
+    """Read longitude and latitude; a height is left out."""
+    if not isinstance(position, list | tuple) or len(position) < 2:
+        raise ValueError(f"found {position!r}, expected a position")
+    x, y = position[:2]
+    if not is_number(x) or not is_number(y) or abs(x) > 540.0 or abs(y) > 90.0 + _EDGE_DEG:
+        raise ValueError(f"found {position[:2]!r}, expected longitude and latitude")
+    return float(x), float(y)
 
 
-def _polygons(geometry: BaseGeometry) -> Iterable[Polygon]:
-    """Leave out the lines and points that validation or cutting may add."""
-    for part in shapely.get_parts(geometry):
-        if isinstance(part, Polygon):
-            yield part
-        elif isinstance(part, MultiPolygon):
-            yield from part.geoms
-
-
-def _merge(parts: Iterable[Polygon]) -> MultiPolygon | Polygon:
-    found = [shapely.force_2d(part) for part in parts]
-    if not found:
+def _with_area(footprint: MultiPolygon | Polygon) -> MultiPolygon | Polygon:
+    if footprint.area == 0.0:
         raise ValueError("a polygon without area")
-    if len(found) == 1:
-        return found[0]
-    whole = MultiPolygon(found)
-    if not whole.is_valid:
-        whole = MultiPolygon(list(_polygons(shapely.union_all(found))))
-    return whole.geoms[0] if len(whole.geoms) == 1 else whole
+    return footprint

@@ -343,7 +343,7 @@ class ItemTable:
 
     @cached_property
     def _columns(self) -> dict[str, list[Any]]:
-        """Plain lists: looking up one cell of a data frame costs microseconds each."""
+        """Plain lists: looking up single cells of a data frame is slow."""
         columns = {name: self.frame[name].to_list() for name in (*_TEXT, "assets", "orbit")}
         columns["datetime"] = pd.DatetimeIndex(self.frame["datetime"]).to_pydatetime().tolist()
         columns["solar_day"] = self.frame["solar_day"].to_list()
@@ -356,7 +356,7 @@ def _times(values: Iterable[dt.datetime | None]) -> pd.Series[Any]:
 
 
 def _encode_assets(assets: Mapping[str, AssetRef]) -> str:
-    """Leave out what `AssetRef` defaults to: 40,000 Sentinel-2 items stay near 100 MB."""
+    """Leave out what `AssetRef` defaults to: it is the greater part of a large table."""
     packed: dict[str, dict[str, Any]] = {}
     for band in sorted(assets):
         asset = assets[band]
@@ -365,7 +365,7 @@ def _encode_assets(assets: Mapping[str, AssetRef]) -> str:
             value = getattr(asset, name)
             if isinstance(value, float) and math.isnan(value):
                 value = "nan"  # JSON has no NaN
-            if value != default and not (name == "identity" and value == _bare(asset.href)):
+            if value != default:
                 fields[name] = list(value) if isinstance(value, tuple) else value
         packed[band] = fields
     return json.dumps(packed, separators=(",", ":"), ensure_ascii=False)
@@ -380,10 +380,5 @@ def _decode_assets(text: str) -> dict[str, AssetRef]:
             fields["transform"] = tuple(fields["transform"])
         if "shape_yx" in fields:
             fields["shape_yx"] = tuple(fields["shape_yx"])
-        fields.setdefault("identity", _bare(fields["href"]))
         assets[band] = AssetRef(**fields)
     return assets
-
-
-def _bare(href: str) -> str:
-    return href.partition("?")[0]

@@ -97,20 +97,21 @@ def resolve_offset(
     if len({value for _, value in usable}) > 1:
         both = ", ".join(f"{field} = {value:g}" for field, value in usable)
         notes.append(f"the offset is stated twice: {both}")
-    claims = {
+    possible = {
         "flag": (0.0, "boa_offset_applied = true") if applied else None,
         "stated": (usable[0][1], f"{usable[0][0]} = {usable[0][1]:g}") if usable else None,
         "baseline": _claim_of_baseline(baseline),
         "date": _claim_of_date(acquired),
         "harmonised": (0.0, "profile: harmonised"),
     }
-    winner = next((name for name in evidence if claims.get(name) is not None), None)
+    claims = {name: claim for name, claim in possible.items() if claim is not None}
+    winner = next((name for name in evidence if name in claims), None)
     if winner is None:
         return Offset(0.0, "nothing", (*notes, "nothing tells the offset; 0 assumed"))
-    value, source = claims[winner] or (0.0, "")
+    value, source = claims[winner]
     if winner == "date":
         notes.append(f"offset {value:g} assumed from the date of acquisition alone")
-    notes += _contradictions(winner, value, claims, usable, applied)
+    notes += _contradictions(winner, claims, usable, applied)
     return Offset(value, source, tuple(notes))
 
 
@@ -128,18 +129,18 @@ def _claim_of_date(acquired: dt.date) -> tuple[float, str]:
 
 def _contradictions(
     winner: str,
-    value: float,
-    claims: Mapping[str, tuple[float, str] | None],
+    claims: Mapping[str, tuple[float, str]],
     stated: Sequence[tuple[str, float]],
     applied: bool | None,
 ) -> list[str]:
     """Name the evidence that lost and says something else."""
+    value, source = claims[winner]
     notes = [
-        f"{field} = {other:g} contradicts {(claims[winner] or (0.0, ''))[1]}"
+        f"{field} = {other:g} contradicts {source}"
         for field, other in stated
         if winner != "stated" and other != value
     ]
-    by_baseline = claims["baseline"]
+    by_baseline = claims.get("baseline")
     if applied and by_baseline is not None and by_baseline[0] == 0.0:
         notes.append(f"boa_offset_applied = true contradicts {by_baseline[1]}, which had no offset")
     if winner == "stated" and by_baseline is not None and by_baseline[0] != value:

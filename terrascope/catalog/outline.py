@@ -12,6 +12,7 @@ from typing import Any
 from shapely.geometry.base import BaseGeometry
 
 from terrascope.catalog.footprint import centre_longitude, clean_footprint, footprint_of_bbox
+from terrascope.catalog.raster import is_number
 from terrascope.errors import CatalogError
 
 __all__ = ["Outline", "UnusableItemError", "item_properties", "outline_item", "parse_time"]
@@ -104,7 +105,6 @@ def outline_item(item: Mapping[str, Any]) -> Outline:
     footprint = _where(item, item_id, notes)
     shift = dt.timedelta(hours=0 if precision in _COARSE else centre_longitude(footprint) / 15.0)
     cloud = properties.get("eo:cloud_cover")
-    known = isinstance(cloud, int | float) and not isinstance(cloud, bool) and 0 <= cloud <= 100
     state = str(properties.get("sat:orbit_state")).lower()
     return Outline(
         id=item_id,
@@ -112,7 +112,7 @@ def outline_item(item: Mapping[str, Any]) -> Outline:
         precision=precision,
         solar_day=(acquired + shift).date(),
         footprint=footprint,
-        cloud_percent=float(cloud) if known and cloud is not None else math.nan,
+        cloud_percent=float(cloud) if is_number(cloud) and 0 <= cloud <= 100 else math.nan,
         orbit=_orbit(item_id, properties),
         orbit_state=state if state in ("ascending", "descending") else "",
         notes=tuple(notes),

@@ -6,13 +6,14 @@ on the asset (2.0), `bands` (STAC 1.1); `proj:epsg` (projection 1.x), `proj:code
 
 from __future__ import annotations
 
-import math
 import re
+import sys
 from collections.abc import Mapping
 from typing import Any, TypeGuard
 
 __all__ = [
     "find_offsets",
+    "is_number",
     "raster_dtype",
     "raster_grid",
     "raster_identity",
@@ -46,7 +47,27 @@ def find_offsets(asset: Mapping[str, Any]) -> list[tuple[str, float]]:
         ("raster:offset", asset.get("raster:offset")),
         ("bands.raster:offset", first.get("raster:offset")),
     ]
-    return [(name, float(value)) for name, value in found if _is_number(value)]
+    return [(name, float(value)) for name, value in found if is_number(value)]
+
+
+def is_number(value: object) -> TypeGuard[int | float]:
+    """Tell whether a value decoded from JSON is a number to calculate with.
+
+    Parameters
+    ----------
+    value : object
+        Anything.
+
+    Returns
+    -------
+    number : bool
+        False for NaN, infinity, truth values, and integers beyond a float's range.
+    """
+    return (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and abs(value) <= sys.float_info.max
+    )
 
 
 def resolve_unit(
@@ -118,7 +139,7 @@ def raster_scale(asset: Mapping[str, Any], default: float) -> float:
         Positive and finite.
     """
     value = _raster_field(asset, "scale")
-    return float(value) if _is_number(value) and value > 0 else default
+    return float(value) if is_number(value) and value > 0 else default
 
 
 def raster_nodata(asset: Mapping[str, Any], default: float | None) -> float | None:
@@ -139,7 +160,7 @@ def raster_nodata(asset: Mapping[str, Any], default: float | None) -> float | No
     value = _raster_field(asset, "nodata")
     if isinstance(value, str) and value.lower() in ("nan", "inf", "-inf"):
         return float(value)
-    return float(value) if _is_number(value) else default
+    return float(value) if is_number(value) else default
 
 
 def raster_dtype(asset: Mapping[str, Any], default: str) -> str:
@@ -185,27 +206,23 @@ def raster_grid(asset: Mapping[str, Any], properties: Mapping[str, Any]) -> _Gri
     )
 
 
-def raster_identity(asset: Mapping[str, Any], href: str) -> str:
+def raster_identity(asset: Mapping[str, Any]) -> str:
     """Return what changes when the file changes.
 
     Parameters
     ----------
     asset : mapping
         Of a STAC item. Not trusted.
-    href : str
-        Its resolved address.
 
     Returns
     -------
     identity : str
-        Checksum, else size, else the address without query string.
+        Checksum, else size; empty where neither is stated.
     """
     checksum, size = asset.get("file:checksum"), asset.get("file:size")
     if isinstance(checksum, str) and checksum:
         return checksum
-    if _is_number(size) and size > 0:
-        return f"size:{size}"
-    return href.partition("?")[0]
+    return f"size:{size}" if is_number(size) and size > 0 else ""
 
 
 def _first_band(asset: Mapping[str, Any], field: str = "bands") -> Mapping[str, Any]:
@@ -234,10 +251,9 @@ def _epsg(fields: Mapping[str, Any]) -> int | None:
 
 
 def _numbers(value: object) -> list[float] | None:
-    if not isinstance(value, list):
+    if not isinstance(value, list) or not all(map(is_number, value)):
         return None
-    fine = all(isinstance(v, int | float) and not isinstance(v, bool) for v in value)
-    return [float(v) for v in value] if fine and all(map(math.isfinite, value)) else None
+    return [float(v) for v in value]
 
 
 def _transform(value: object) -> tuple[float, ...] | None:
@@ -253,7 +269,3 @@ def _shape(value: object) -> tuple[int, int] | None:
     if numbers is None or len(numbers) != 2 or min(numbers) < 1:
         return None
     return int(numbers[0]), int(numbers[1])
-
-
-def _is_number(value: object) -> TypeGuard[int | float]:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -7,12 +7,10 @@ asset that cannot be used is left out with a note.
 from __future__ import annotations
 
 import dataclasses
-import datetime as dt
-import posixpath
 import re
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 from terrascope.catalog.items import ItemRow
 from terrascope.catalog.offset import Offset, find_applied_flag, find_baseline, resolve_offset
@@ -28,6 +26,7 @@ from terrascope.catalog.raster import (
     resolve_coefficient,
     resolve_unit,
 )
+from terrascope.catalog.static import resolve_href
 from terrascope.types import AssetRef
 
 __all__ = ["read_item"]
@@ -118,10 +117,6 @@ class _Item:
     baseline: str
     source: str
     notes: list[str]
-
-
-def _updated(properties: Mapping[str, Any]) -> dt.datetime | None:
-    return parse_time(properties.get("updated")) or parse_time(properties.get("created"))
 
 
 def _platform(properties: Mapping[str, Any], item_id: str) -> str:
@@ -221,7 +216,7 @@ def _asset_ref(item: _Item, band: str, asset: Mapping[str, Any], href: str) -> A
         epsg=epsg,
         transform=transform,
         shape_yx=shape_yx,
-        identity=raster_identity(asset, href),
+        identity=raster_identity(asset),
     )
 
 
@@ -230,25 +225,19 @@ def _href(asset: Mapping[str, Any], base: str, profile: Profile) -> tuple[str, s
     href = asset.get("href")
     if not isinstance(href, str) or not href:
         return "", "has no href"
+    try:
+        if not base and not urlsplit(href).scheme and not href.startswith("/"):
+            return "", "its href is relative and the item has no self link"
+        href = resolve_href(base, href)
+        scheme = urlsplit(href).scheme or "file"
+    except ValueError as error:
+        return "", f"its href is no address: {error}"
     if href.startswith("/vsi"):
         return "", "its href is a GDAL virtual path, which a catalog may not ask for"
-    if not urlsplit(href).scheme and not href.startswith("/"):
-        if not base:
-            return "", "its href is relative and the item has no self link"
-        href = _join(base, href)
-    scheme = urlsplit(href).scheme or "file"
     if scheme not in profile.storage.schemes:
         allowed = ", ".join(profile.storage.schemes)
         return "", f"its href is of kind {scheme!r}; the profile allows {allowed}"
     return _without_secrets(href), ""
-
-
-def _join(base: str, href: str) -> str:
-    """Resolve a relative address; `urljoin` knows neither s3: nor plain paths."""
-    if urlsplit(base).scheme in ("http", "https", "file"):
-        return urljoin(base, href)
-    scheme, mark, rest = base.rpartition("://")
-    return f"{scheme}{mark}{posixpath.normpath(posixpath.join(posixpath.dirname(rest), href))}"
 
 
 def _without_secrets(href: str) -> str:

@@ -6,7 +6,9 @@ item lay.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import posixpath
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from urllib.parse import urljoin, urlsplit
 
 from terrascope.errors import CatalogError
 
-__all__ = ["is_static", "iter_static_items", "read_collections", "walk_tree"]
+__all__ = ["is_static", "iter_static_items", "read_collections", "resolve_href", "walk_tree"]
 
 _TREE_FILES = ("catalog.json", "collection.json")
 _LINE_FILES = (".ndjson", ".jsonl", ".geojsonl")
@@ -110,6 +112,35 @@ def read_collections(folder: Path) -> list[dict[str, Any]]:
     return collections
 
 
+def resolve_href(base: str, href: str) -> str:
+    """Join addresses.
+
+    Parameters
+    ----------
+    base : str
+        URL or path of the document.
+    href : str
+        An address in it. GDAL's virtual paths stay as they are.
+
+    Returns
+    -------
+    href : str
+        Absolute.
+
+    Raises
+    ------
+    ValueError
+        If it is no address.
+    """
+    if urlsplit(href).scheme or href.startswith("/"):
+        return href
+    if urlsplit(base).scheme in ("http", "https", "file"):
+        return urljoin(base, href)
+    # `urljoin` knows neither s3: nor plain paths.
+    scheme, mark, path = base.rpartition("://")
+    return f"{scheme}{mark}{posixpath.normpath(posixpath.join(posixpath.dirname(path), href))}"
+
+
 def walk_tree(root: str, fetch: Fetch) -> Iterator[dict[str, Any]]:
     """Follow the child and item links of a static catalog, each document once.
 
@@ -140,7 +171,7 @@ def walk_tree(root: str, fetch: Fetch) -> Iterator[dict[str, Any]]:
             yield _absolute(document, href)
             continue
         children = [
-            _resolve(href, link["href"])
+            _absolute_href(href, link["href"])
             for link in _links(document)
             if link.get("rel") in ("child", "item") and isinstance(link.get("href"), str)
         ]
@@ -219,7 +250,7 @@ def _absolute(item: dict[str, Any], base: str) -> dict[str, Any]:
     """Copy an item with absolute asset addresses and a self link to where it lay."""
     assets = item.get("assets")
     resolved = {
-        key: {**asset, "href": _resolve(base, asset["href"])}
+        key: {**asset, "href": _absolute_href(base, asset["href"])}
         if isinstance(asset, dict) and isinstance(asset.get("href"), str)
         else asset
         for key, asset in (assets.items() if isinstance(assets, dict) else ())
@@ -228,10 +259,8 @@ def _absolute(item: dict[str, Any], base: str) -> dict[str, Any]:
     return {**item, "assets": resolved, "links": [*links, {"rel": "self", "href": base}]}
 
 
-def _resolve(base: str, href: str) -> str:
-    """Join addresses; a catalog's GDAL virtual paths stay as they are and are refused later."""
-    if urlsplit(href).scheme or href.startswith("/"):
-        return href
-    if urlsplit(base).scheme:
-        return urljoin(base, href)
-    return str(Path(base).parent.joinpath(href).resolve())
+def _absolute_href(base: str, href: str) -> str:
+    """Leave what is no address as it is: whoever opens it says so."""
+    with contextlib.suppress(ValueError):
+        return resolve_href(base, href)
+    return href

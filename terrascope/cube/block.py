@@ -78,7 +78,7 @@ def compute_block(
         return _stored_numbers(placed, spec, geobox, reader)
     inner = union(window for _, window in placed)
     if is_empty(inner):
-        return _empty(spec, geobox)
+        return _empty(len(spec.bands), geobox)
     local = geobox[inner]
     quality = np.zeros(local.shape.yx, np.uint8)
     quarantined: list[Quarantine] = []
@@ -130,10 +130,10 @@ def _stored_numbers(
     return Block(values, seen.astype(np.uint16), quality, tuple(sorted(quarantined)))
 
 
-def _empty(spec: CubeSpec, geobox: GeoBox) -> Block:
+def _empty(n_bands: int, geobox: GeoBox, causes: tuple[Quarantine, ...] = ()) -> Block:
     shape = geobox.shape.yx
-    values = np.full((len(spec.bands), *shape), NODATA_INT16, np.int16)
-    return Block(values, np.zeros(shape, np.uint16), np.zeros(shape, np.uint8), ())
+    values = np.full((n_bands, *shape), NODATA_INT16, np.int16)
+    return Block(values, np.zeros(shape, np.uint16), np.zeros(shape, np.uint8), causes)
 
 
 def _placed(
@@ -146,13 +146,7 @@ def _placed(
     causes = tuple(sorted(quarantined))
     if observed.shape == geobox.shape.yx:
         return Block(values, observed, quality, causes)
-    shape = geobox.shape.yx
-    block = Block(
-        np.full((len(values), *shape), NODATA_INT16, np.int16),
-        np.zeros(shape, np.uint16),
-        np.zeros(shape, np.uint8),
-        causes,
-    )
+    block = _empty(len(values), geobox, causes)
     block.values[:, inner[0], inner[1]] = values
     block.observed[inner] = observed
     block.quality[inner] = quality

@@ -117,8 +117,7 @@ class DaskExecutor:
     @property
     def threads_per_worker(self) -> int:
         """Threads of the largest worker: they share its memory."""
-        workers = self.client.scheduler_info(n_workers=-1)["workers"].values()
-        return max((worker["nthreads"] for worker in workers), default=1)
+        return max(self.client.nthreads().values(), default=1)
 
     def run(
         self, function: Callable[..., Result], calls: Iterable[tuple[Any, ...]]

@@ -11,7 +11,7 @@ from pyproj import Transformer
 
 from terrascope.types import AssetRef, SceneRef
 
-__all__ = ["Window", "covered_window", "is_empty", "union"]
+__all__ = ["Window", "covered_window", "is_empty", "union", "within_halo"]
 
 Window = tuple[slice, slice]
 """Rows and columns of a grid."""
@@ -89,6 +89,23 @@ def is_empty(window: Window) -> bool:
         True where it does not.
     """
     return any(part.stop <= part.start for part in window)
+
+
+def within_halo(halo: int) -> Window:
+    """Return the window that cuts a halo off.
+
+    Parameters
+    ----------
+    halo : int
+        Pixels on each side, 0 for none.
+
+    Returns
+    -------
+    window : tuple of slice
+        For the last two axes of an array of any size.
+    """
+    part = slice(halo, -halo or None)
+    return part, part
 
 
 def _span(low: float, high: float, size: int) -> slice:

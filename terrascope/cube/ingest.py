@@ -42,20 +42,24 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CUBE_VERSION",
-    "Committed",
     "IngestCounts",
+    "Ledger",
+    "Place",
     "ReaderSettings",
-    "committed",
-    "former_attempts",
     "group_of",
     "ingest_batch",
     "keys_of",
     "pending",
+    "planned_places",
+    "read_ledger",
     "retract",
 ]
 
-Committed: TypeAlias = Mapping[tuple[str, str, int], str]
-"""Key of each committed work item, by group, tile id and time index."""
+Place: TypeAlias = tuple[str, str, int]
+"""Where a work item lies: group, tile id and time index."""
+
+Ledger: TypeAlias = Mapping[Place, Record]
+"""What the store says of work done before."""
 
 Bounds: TypeAlias = tuple[float, float, float, float]
 """West, south, east, north in metres of a zone's CRS."""
@@ -183,8 +187,29 @@ def keys_of(spec: CubeSpec, table: ItemTable, items: Iterable[WorkItem]) -> dict
     }
 
 
-def committed(plan: CubePlan, store: Store) -> Committed:
-    """Return what the store's ledger holds of the groups a plan writes to.
+def planned_places(plan: CubePlan) -> list[Place]:
+    """Return where a plan's work items lie in the store.
+
+    Parameters
+    ----------
+    plan : CubePlan
+        The plan.
+
+    Returns
+    -------
+    places : list of (str, str, int)
+        Group, tile id and time index of each work item, in the plan's order.
+    """
+    return [
+        (group, item.tile.id, item.period.index)
+        for batch in plan.batches()
+        for group in (group_of(plan, batch),)
+        for item in batch.items
+    ]
+
+
+def read_ledger(plan: CubePlan, store: Store) -> dict[Place, Record]:
+    """Read what the store holds of a plan's tiles and periods, planned now or not.
 
     Parameters
     ----------
@@ -195,44 +220,26 @@ def committed(plan: CubePlan, store: Store) -> Committed:
 
     Returns
     -------
-    committed : mapping of (str, str, int) to str
-        Key of the work item by group, tile id and time index. Work that failed, or
-        that left out a scene for a passing cause, is not in it: it is tried again.
+    ledger : dict of (str, str, int) to Record
+        By group, tile id and time index. Read it once per run: its cost grows with the cube.
     """
-    groups = {group_of(plan, batch) for batch in plan.batches()}
+    spec = plan.spec
+    tiles = {tile.id for tile in plan.tiles}
+    periods = {period.index for period in plan.periods}
+    groups = (
+        cube_path(spec.sensor, zone, spec.resolution_m, spec.cadence, orbit)
+        for zone in sorted({tile.zone for tile in plan.tiles})
+        for orbit in plan.orbits
+    )
     return {
-        (group, record.tile, record.period): record.key
-        for group in sorted(groups)
-        for record in store.records(group).values()
-        if record.done and not any(q.transient for q in record.quarantines)
+        (group, tile, period): record
+        for group in groups
+        for (tile, period), record in store.records(group).items()
+        if tile in tiles and period in periods
     }
 
 
-def former_attempts(plan: CubePlan, store: Store) -> dict[tuple[str, str, int], Record]:
-    """Return the records of work that is tried again, because its cause may have passed.
-
-    Parameters
-    ----------
-    plan : CubePlan
-        The plan.
-    store : Store
-        The store.
-
-    Returns
-    -------
-    records : dict
-        By group, tile id and time index.
-    """
-    groups = {group_of(plan, batch) for batch in plan.batches()}
-    return {
-        (group, record.tile, record.period): record
-        for group in sorted(groups)
-        for record in store.records(group).values()
-        if not record.done or any(q.transient for q in record.quarantines)
-    }
-
-
-def retract(plan: CubePlan, store: Store) -> int:
+def retract(plan: CubePlan, store: Store, ledger: Ledger) -> int:
     """Empty what earlier runs wrote where the plan has no scene any more.
 
     A scene may be withdrawn, or a setting may leave it out: its pixels must not stay in a
@@ -244,45 +251,35 @@ def retract(plan: CubePlan, store: Store) -> int:
         The plan.
     store : Store
         Changed by one commit per group, if there is anything to empty.
+    ledger : mapping
+        From `read_ledger`.
 
     Returns
     -------
     emptied : int
         Tiles and periods.
     """
-    spec = plan.spec
-    tiles = {tile.id: tile for tile in plan.tiles}
-    periods = {period.index for period in plan.periods}
-    planned = {
-        (group_of(plan, batch), item.tile.id, item.period.index)
-        for batch in plan.batches()
-        for item in batch.items
-    }
-    emptied = 0
-    for zone in sorted({tile.zone for tile in plan.tiles}):
-        for orbit in plan.orbits:
-            group = cube_path(spec.sensor, zone, spec.resolution_m, spec.cadence, orbit)
-            stale = [
-                (tiles[record.tile], record.period)
-                for record in store.records(group).values()
-                if record.tile in tiles
-                and record.period in periods
-                and record.key != _EMPTIED
-                and (group, record.tile, record.period) not in planned
-            ]
-            if not stale:
-                continue
-            with store.begin() as write:
-                fork = write.fork()
-                for tile, period in stale:
-                    writer = TileWriter(fork, group, tile, period)
-                    for name in _array_names(spec):
-                        writer.declare(name)
-                    writer.close()
-                records = [Record(_EMPTIED, tile.id, period) for tile, period in stale]
-                write.commit([fork], {group: records}, message="no scene any more")
-            emptied += len(stale)
-    return emptied
+    planned = set(planned_places(plan))
+    stale: dict[str, list[tuple[Tile, int]]] = {}
+    for place, record in ledger.items():
+        if place not in planned and record.key != _EMPTIED:
+            stale.setdefault(place[0], []).append((Tile.parse(record.tile), record.period))
+    for group, places in stale.items():
+        with store.begin() as write:
+            fork = write.fork()
+            for tile, period in places:
+                _open_writer(plan.spec, fork, group, tile, period).close()
+            records = [Record(_EMPTIED, tile.id, period) for tile, period in places]
+            write.commit([fork], {group: records}, message="no scene any more")
+    return sum(map(len, stale.values()))
+
+
+def _open_writer(spec: CubeSpec, fork: Fork, group: str, tile: Tile, period: int) -> TileWriter:
+    """Begin a tile of which everything is missing until it is put."""
+    writer = TileWriter(fork, group, tile, period)
+    for name in _array_names(spec):
+        writer.declare(name)
+    return writer
 
 
 def _array_names(spec: CubeSpec) -> tuple[str, str, str]:
@@ -290,7 +287,7 @@ def _array_names(spec: CubeSpec) -> tuple[str, str, str]:
     return values, "observed", "quality"
 
 
-def pending(plan: CubePlan, table: ItemTable, done: Committed) -> list[int]:
+def pending(plan: CubePlan, table: ItemTable, ledger: Ledger) -> list[int]:
     """Return the batches that still have work to do.
 
     Parameters
@@ -299,8 +296,8 @@ def pending(plan: CubePlan, table: ItemTable, done: Committed) -> list[int]:
         The plan.
     table : ItemTable
         Its item table.
-    done : mapping
-        From `committed`.
+    ledger : mapping
+        From `read_ledger`.
 
     Returns
     -------
@@ -310,16 +307,23 @@ def pending(plan: CubePlan, table: ItemTable, done: Committed) -> list[int]:
     return [
         batch.index
         for batch in plan.batches()
-        if _todo(group_of(plan, batch), keys_of(plan.spec, table, batch.items), done)
+        if _todo(group_of(plan, batch), keys_of(plan.spec, table, batch.items), ledger)
     ]
 
 
-def _todo(group: str, keys: Mapping[WorkItem, str], done: Committed) -> list[WorkItem]:
-    return [
-        item
-        for item, key in keys.items()
-        if done.get((group, item.tile.id, item.period.index)) != key
-    ]
+def _todo(group: str, keys: Mapping[WorkItem, str], ledger: Ledger) -> list[WorkItem]:
+    """Return the work that is missing, out of date, or failed for a cause that may have passed."""
+
+    def is_done(item: WorkItem) -> bool:
+        record = ledger.get((group, item.tile.id, item.period.index))
+        return (
+            record is not None
+            and record.key == keys[item]
+            and record.done
+            and not any(q.transient for q in record.quarantines)
+        )
+
+    return [item for item in keys if not is_done(item)]
 
 
 def ingest_batch(
@@ -331,8 +335,7 @@ def ingest_batch(
     executor: Executor,
     *,
     memory: int,
-    done: Committed = MappingProxyType({}),
-    former: Mapping[tuple[str, str, int], Record] = MappingProxyType({}),
+    ledger: Ledger = MappingProxyType({}),
 ) -> IngestCounts:
     """Read one batch and commit it; work that is already committed is passed over.
 
@@ -352,11 +355,9 @@ def ingest_batch(
         Where reading runs.
     memory : int
         Bytes that one worker may use.
-    done : mapping
-        From `committed`: what need not be read again.
-    former : mapping
-        From `former_attempts`: a repetition that reads fewer scenes than they did changes
-        nothing.
+    ledger : mapping
+        From `read_ledger`: what need not be read again. A repetition that reads fewer
+        scenes than the attempt before it changes nothing.
 
     Returns
     -------
@@ -372,7 +373,7 @@ def ingest_batch(
     batch, spec = plan.batch(index), plan.spec
     group = group_of(plan, batch)
     keys = keys_of(spec, table, batch.items)
-    todo = _todo(group, keys, done)
+    todo = _todo(group, keys, ledger)
     if not todo:
         return IngestCounts(len(batch.items), 0, len(batch.items))
     store.ensure_group(
@@ -391,7 +392,7 @@ def ingest_batch(
     before = {
         item: record.scenes
         for item in todo
-        if (record := former.get((group, item.tile.id, item.period.index))) is not None
+        if (record := ledger.get((group, item.tile.id, item.period.index))) is not None
         and record.key == keys[item]
     }
     units = list(_units(todo, keys, table, spec, budget, before))
@@ -477,12 +478,10 @@ def _write_tiles(
 
     So neither the pixels nor the records depend on the blocks that memory allowed.
     """
-    writers = {t.tile: TileWriter(fork, group, t.tile, unit.period.index) for t in unit.targets}
+    period = unit.period.index
+    writers = {t.tile: _open_writer(spec, fork, group, t.tile, period) for t in unit.targets}
     names = _array_names(spec)
-    for writer in writers.values():
-        for name in names:
-            writer.declare(name)
-    tallies = {tile: _Tally() for tile in writers}
+    tallies = {tile: _Tally(spec) for tile in writers}
     n_blocks, causes = 0, set[Quarantine]()
     for y, x, geobox, scenes in _blocks(unit, spec, budget):
         block = compute_block(scenes, spec, geobox, reader)
@@ -502,11 +501,10 @@ def _write_tiles(
         refused = {**{q.item: q for q in sorted(causes, reverse=True)}, **known}
         reader = _Refusing(reader.reader if isinstance(reader, _Refusing) else reader, refused)
         return _write_tiles(unit, spec, reader, fork, group, budget)
-    size = tile_pixels(spec.resolution_m) ** 2
     scene_ids = [scene.id for scene in unit.scenes]
     records = []
     for target in unit.targets:
-        record = tallies[target.tile].record(target, unit.period, size, scene_ids)
+        record = tallies[target.tile].record(target, unit.period, scene_ids)
         if record.scenes < target.former_scenes:
             continue  # an earlier run could read more: what it wrote stays
         writers[target.tile].close()
@@ -546,7 +544,8 @@ def _reader(settings: ReaderSettings) -> Reader:
 class _Tally:
     """What was seen of one tile over its blocks."""
 
-    def __init__(self) -> None:
+    def __init__(self, spec: CubeSpec) -> None:
+        self.spec = spec
         self.observed = 0
         self.masked_by = dict.fromkeys(("scl", "spectral", "none"), 0)
         self.quarantined: set[Quarantine] = set()
@@ -557,16 +556,18 @@ class _Tally:
         quality: NDArray[np.uint8],
         quarantined: Iterable[Quarantine],
     ) -> None:
+        self.quarantined.update(quarantined)
         seen = observed > 0
+        self.observed += int(np.count_nonzero(seen))
+        if not self.spec.masked:
+            return
         by_scl = seen & (quality & Quality.BY_SCL > 0)
         by_spectrum = seen & (quality & Quality.BY_SPECTRUM > 0)
-        self.observed += int(np.count_nonzero(seen))
         self.masked_by["scl"] += int(np.count_nonzero(by_scl))
         self.masked_by["spectral"] += int(np.count_nonzero(by_spectrum & ~by_scl))
         self.masked_by["none"] += int(np.count_nonzero(seen & ~by_scl & ~by_spectrum))
-        self.quarantined.update(quarantined)
 
-    def record(self, target: _Target, period: Period, size: int, scenes: Sequence[str]) -> Record:
+    def record(self, target: _Target, period: Period, scenes: Sequence[str]) -> Record:
         mine = tuple(sorted(q for q in self.quarantined if q.item in target.items))
         failed = {q.item for q in mine}
         state = "complete" if not mine else "partial"
@@ -579,9 +580,9 @@ class _Tally:
             state=state,
             scenes=len(set(scenes) & set(target.items)) - len(failed),
             items=len(target.items),
-            observed_share=self.observed / size,
+            observed_share=self.observed / tile_pixels(self.spec.resolution_m) ** 2,
             quarantines=mine,
-            facts={f"masked_by_{name}": count for name, count in self.masked_by.items()},
+            facts={f"masked_by_{name}": n for name, n in self.masked_by.items() if n},
         )
 
 
@@ -622,6 +623,8 @@ def _block_steps(
     )
     if covered < _SPARSE * TILE_M**2:
         return chunk, chunk
+    if spec.halo_px == 0:
+        return chunk, size
     strip_bytes = size * chunk * spec.bytes_per_pixel(len(unit.scenes))
     strips = max(1, min(size // chunk, budget // strip_bytes))
     while (size // chunk) % strips:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from terrascope.cube.extent import Window
+from terrascope.cube.extent import Window, within_halo
 from terrascope.cube.spec import CubeSpec
 from terrascope.cube.trust import require_consistent_offset
 from terrascope.errors import ReadError
@@ -23,11 +23,13 @@ from terrascope.kernels.composite import (
 )
 from terrascope.kernels.masks import dilate, mask_scl, mask_spectrum
 from terrascope.kernels.radiometry import rescale_int16, to_reflectance
+from terrascope.periods import Cadence
 from terrascope.readers import Reader, fill_value
 from terrascope.types import NODATA_INT16, Quality, SceneRef
 
 __all__ = ["OpticalStack"]
 
+_EVERY_DAY = Cadence(1, "D")
 _READ_PIXELS = 4 * 2**20
 _UNSEEN = np.uint8(Quality.CLOUD | Quality.SHADOW | Quality.SNOW | Quality.NODATA)
 
@@ -35,8 +37,8 @@ _UNSEEN = np.uint8(Quality.CLOUD | Quality.SHADOW | Quality.SNOW | Quality.NODAT
 class OpticalStack:
     """Collects the observations of a period, one plane per pass.
 
-    Scenes of one pass (same solar day, platform and orbit) that overlap show the
-    same acquisition twice, cut into two tiles: they are mosaicked, and count once.
+    Scenes of one pass (`SceneRef.overpass`) that overlap show the same acquisition
+    twice, cut into two tiles: they are mosaicked, and count once.
 
     Parameters
     ----------
@@ -79,10 +81,8 @@ class OpticalStack:
         hidden = (bits & _UNSEEN) != 0
         if hidden.any():
             steps[:, hidden] = NODATA_INT16
-        first_wins = self._spec.composite == "first" and self._spec.cadence.count == 1
-        one_day = first_wins and self._spec.cadence.unit == "D"
-        key = () if one_day else (scene.solar_day, scene.platform, scene.orbit)
-        self._lay(key, window, steps)
+        one_mosaic = self._spec.composite == "first" and self._spec.cadence == _EVERY_DAY
+        self._lay(() if one_mosaic else scene.overpass, window, steps)
         return bits
 
     def finish(self) -> tuple[NDArray[np.int16], NDArray[np.uint16]]:
@@ -155,8 +155,7 @@ class OpticalStack:
             yield from zip(group, numbers, strict=True)
 
     def _classified(self, scene: SceneRef, geobox: GeoBox) -> NDArray[np.uint8]:
-        halo = self._spec.halo_px
-        wide = geobox.pad(halo) if halo else geobox
+        wide = geobox.pad(self._spec.halo_px)
         scl = self._reader.read(scene, ["scl"], wide, resampling="nearest")[0]
         bits = self._grown(
             mask_scl(scl.astype(np.uint8, copy=False)), Quality.CLOUD, Quality.SHADOW
@@ -166,15 +165,12 @@ class OpticalStack:
     def _tested(
         self, scene: SceneRef, geobox: GeoBox
     ) -> tuple[NDArray[np.uint8], dict[str, NDArray[Any]]]:
-        halo = self._spec.halo_px
-        wide = geobox.pad(halo) if halo else geobox
-        inner = slice(halo, wide.shape.y - halo), slice(halo, wide.shape.x - halo)
-        reflectance, held = {}, {}
         bands = _mask_bands(scene)
         if not bands:
             raise ReadError("no band to look for clouds in; use mask 'none'", item=scene.id)
-        resampling = self._spec.resampling
-        numbers = self._reader.read(scene, bands, wide, resampling=resampling)
+        wide, inner = geobox.pad(self._spec.halo_px), within_halo(self._spec.halo_px)
+        reflectance, held = {}, {}
+        numbers = self._reader.read(scene, bands, wide, resampling=self._spec.resampling)
         for band, stored in zip(bands, numbers, strict=True):
             asset = scene.assets[band]
             reflectance[band] = to_reflectance(
@@ -191,12 +187,11 @@ class OpticalStack:
 
     def _grown(self, wide: NDArray[np.uint8], *kinds: Quality) -> NDArray[np.uint8]:
         """Grow some classes, then cut the halo off."""
-        halo, spec = self._spec.halo_px, self._spec
-        inner = slice(halo, wide.shape[0] - halo), slice(halo, wide.shape[1] - halo)
+        inner = within_halo(self._spec.halo_px)
         bits = wide[inner].copy()
         for kind in kinds:
             flag = np.uint8(kind)
-            grown = dilate((wide & flag) != 0, spec.dilation_m, spec.resolution_m)
+            grown = dilate((wide & flag) != 0, self._spec.dilation_m, self._spec.resolution_m)
             bits[grown[inner]] |= flag
         return bits
 

@@ -18,6 +18,7 @@ from terrascope.cube.spec import CubeSpec
 from terrascope.geo.footprints import intersect_pairs
 from terrascope.geo.tiles import TILE_M, Tile, Zone
 from terrascope.periods import Cadence, Period
+from terrascope.sensors import S1_BANDS, S2_BANDS
 
 if TYPE_CHECKING:
     from terrascope.catalog.items import ItemTable
@@ -120,7 +121,7 @@ class CubePlan:
     @property
     def orbits(self) -> tuple[int | None, ...]:
         """Relative orbits that occur; ``(None,)`` for an optical sensor."""
-        if self.spec.sensor != "sentinel-1":
+        if self.spec.optical:
             return (None,)
         return tuple(int(orbit) for orbit in np.unique(self.item_orbit))
 
@@ -144,8 +145,7 @@ class CubePlan:
         """
         first, last = int(self.batch_offsets[index]), int(self.batch_offsets[index + 1])
         items = tuple(self._item(i) for i in range(first, last))
-        radar = self.spec.sensor == "sentinel-1"
-        orbit = int(self.item_orbit[first]) if radar else None
+        orbit = None if self.spec.optical else int(self.item_orbit[first])
         return Batch(index, items[0].tile.zone, orbit, items)
 
     def batches(self) -> Iterator[Batch]:
@@ -205,8 +205,8 @@ def plan_cube(
     footprints = frame.geometry.to_numpy()[wanted]
     tile_of, scene_of = intersect_pairs(tiles, footprints, margin_m=halo_m)
     rows = wanted[scene_of].astype(np.int32)
-    radar = spec.sensor == "sentinel-1"
-    orbit = frame["orbit"].to_numpy().astype(np.int32)[rows] if radar else np.zeros_like(rows)
+    all_orbits = frame["orbit"].to_numpy().astype(np.int32)
+    orbit = np.zeros_like(rows) if spec.optical else all_orbits[rows]
     order = _order_pairs(tiles, tile_of, position[rows], orbit, rows)
     pairs = (tile_of[order], position[rows][order], orbit[order], rows[order])
     return _columns(spec, tiles, periods, pairs, batch_items)
@@ -225,8 +225,12 @@ def _tile_keys(tiles: tuple[Tile, ...]) -> NDArray[np.int64]:
     """Zone and anchored block of each tile as columns (zone, block row, block column)."""
     keys = np.array(
         [
-            (2 * zone.number + (zone.hemisphere == "S"), row // BLOCK_TILES, column // BLOCK_TILES)
-            for zone, column, row in ((t.zone, t.column, t.row) for t in tiles)
+            (
+                2 * tile.zone.number + (tile.zone.hemisphere == "S"),
+                tile.row // BLOCK_TILES,
+                tile.column // BLOCK_TILES,
+            )
+            for tile in tiles
         ],
         dtype=np.int64,
     )
@@ -348,13 +352,11 @@ def explain(plan: CubePlan) -> Explanation:
     explanation : Explanation
         Counts; `str()` of it is one line.
     """
-    from terrascope.sensors import S2_BANDS
-
     spec = plan.spec
-    gsd = [S2_BANDS[band].gsd_m if band in S2_BANDS else 10 for band in spec.bands]
-    if spec.sensor == "sentinel-2" and spec.mask in ("auto", "scl"):
-        gsd.append(20)
-    pixels_read = sum((TILE_M // max(g, 10)) ** 2 for g in gsd)
+    gsd = [(S2_BANDS | S1_BANDS)[band].gsd_m for band in spec.bands]
+    if spec.masked and spec.mask != "spectral":
+        gsd.append(20)  # the scene classification
+    pixels_read = sum((TILE_M // g) ** 2 for g in gsd)
     pixels_kept = (TILE_M // spec.resolution_m) ** 2
     return Explanation(
         sensor=spec.sensor,

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from terrascope.cube.extent import Window
+from terrascope.cube.extent import Window, within_halo
 from terrascope.cube.spec import CubeSpec
 from terrascope.errors import ReadError
 from terrascope.kernels.radiometry import from_db, pack_int16, to_db, to_reflectance
@@ -37,7 +37,7 @@ class RadarMean:
     def __init__(self, spec: CubeSpec, geobox: GeoBox, reader: Reader) -> None:
         self._spec = spec
         self._halo = spec.halo_px
-        self._geobox = geobox.pad(self._halo) if self._halo else geobox
+        self._geobox = geobox.pad(self._halo)
         self._reader = reader
         shape = (len(spec.bands), *self._geobox.shape.yx)
         self._total = np.zeros(shape, np.float32)
@@ -70,16 +70,14 @@ class RadarMean:
         power = np.stack(
             [self._power(scene, band, self._geobox[wide]) for band in self._spec.bands]
         )
-        key = (scene.solar_day, scene.platform, scene.orbit)
-        if self._pass is None or key != self._key:
+        if self._pass is None or scene.overpass != self._key:
             self._close_pass()
             self._pass = np.full(self._total.shape, np.nan, np.float32)
-            self._key = key
+            self._key = scene.overpass
         there = self._pass[:, wide[0], wide[1]]
         np.copyto(there, power, where=np.isnan(there))
-        height, width = power.shape[1:]
-        core = np.isnan(power[:, halo : height - halo, halo : width - halo]).all(axis=0)
-        return np.where(core, np.uint8(Quality.SCENE | Quality.NODATA), np.uint8(Quality.SCENE))
+        missing = np.isnan(power)[:, *within_halo(halo)].all(axis=0)
+        return np.where(missing, np.uint8(Quality.SCENE | Quality.NODATA), np.uint8(Quality.SCENE))
 
     def finish(self) -> tuple[NDArray[np.int16], NDArray[np.uint16]]:
         """Average the passes and despeckle.
@@ -92,14 +90,12 @@ class RadarMean:
             Passes that saw the pixel in any band.
         """
         self._close_pass()
-        halo = self._halo
-        _, height, width = self._total.shape
-        inner = slice(halo, height - halo), slice(halo, width - halo)
+        inner = within_halo(self._halo)
         values = np.empty((len(self._total), *self._count[0][inner].shape), np.int16)
         for plane, total, count in zip(values, self._total, self._count, strict=True):
             dates = np.maximum(count, 1).astype(np.float32)
             power: FloatArray = np.where(count > 0, total / dates, np.float32(np.nan))
-            if halo:
+            if self._halo:
                 power = lee_filter(power, np.float32(LOOKS) * dates)
             plane[...] = pack_int16(to_db(power[inner]), step=self._spec.facts.scale)[0]
         return values, self._count.max(axis=0)[inner]
@@ -145,5 +141,5 @@ def _require_unit(asset: AssetRef, scene: SceneRef, band: str) -> None:
             f"unit {asset.unit!r}: expected one of {_UNITS}",
             item=scene.id,
             band=band,
-            url=asset.href.partition("?")[0],
+            url=asset.href,
         )

@@ -69,7 +69,7 @@ def require_consistent_offset(scene: SceneRef, reader: Reader) -> None:
             f"{'dark' if verdict is OffsetVerdict.TWICE else 'bright'}",
             item=scene.id,
             band="red",
-            url=red.href.partition("?")[0],
+            url=red.href,
         )
 
 

@@ -20,6 +20,7 @@ from rasterio.enums import Resampling
 from terrascope.demo.archive import DemoArchive
 from terrascope.demo.truth import FLAGGED
 from terrascope.evaluation.metrics import ThresholdFit, best_threshold
+from terrascope.kernels.seasonal import nan_median
 from terrascope.types import BoolArray, FloatArray
 
 __all__ = ["INDICES", "Rival", "best_single_index", "composite"]
@@ -111,8 +112,9 @@ def composite(
     bands : mapping of str to ndarray of float32
         On the 10 m grid; NaN where never clear.
     """
-    items = [item for item in _items(archive) if _in(item, zone, window)]
-    nothing = np.full((1, *_shape(archive, zone)), np.nan, np.float32)
+    scenes = _scenes(archive, zone)
+    items = [item for item in scenes if window[0] <= _day(item) <= window[1]]
+    nothing = np.full((1, *scenes[0]["assets"]["red"]["proj:shape"]), np.nan, np.float32)
     with ThreadPoolExecutor(2) as pool:
         clear = list(pool.map(lambda item: _clear(archive, item), items))
         medians = {}
@@ -121,19 +123,8 @@ def composite(
             pairs = zip(clear, planes, strict=True)
             # One empty scene more: a window without scenes has a composite of nothing.
             stack = [np.where(seen, plane, np.nan)[None] for seen, plane in pairs]
-            medians[band] = _nanmedian(np.concatenate([nothing, *stack]))
+            medians[band] = nan_median(np.concatenate([nothing, *stack]))
     return medians
-
-
-def _nanmedian(stack: FloatArray) -> FloatArray:
-    """Median along the first axis; NaN, without a warning, where there is nothing."""
-    ordered = np.sort(stack, axis=0)
-    count = np.isfinite(stack).sum(axis=0)[None]
-    low, high = np.maximum(count - 1, 0) // 2, count // 2
-    high = np.minimum(high, stack.shape[0] - 1)
-    middle = np.take_along_axis(ordered, low, 0) + np.take_along_axis(ordered, high, 0)
-    median: FloatArray = np.where(count > 0, middle / 2, np.nan)[0].astype(np.float32)
-    return median
 
 
 def _index(bands: Mapping[str, FloatArray], name: str) -> FloatArray:
@@ -142,23 +133,19 @@ def _index(bands: Mapping[str, FloatArray], name: str) -> FloatArray:
     return index
 
 
-def _items(archive: DemoArchive) -> Sequence[dict[str, Any]]:
+def _scenes(archive: DemoArchive, zone: str) -> Sequence[dict[str, Any]]:
+    """Read the Sentinel-2 items of a zone."""
     text = (archive.directory / "items.ndjson").read_text(encoding="utf-8")
-    return [json.loads(line) for line in text.splitlines()]
+    items = [json.loads(line) for line in text.splitlines()]
+    return [
+        item
+        for item in items
+        if "scl" in item["assets"] and str(item["properties"]["proj:epsg"])[-2:] == zone[:2]
+    ]
 
 
-def _in(item: Mapping[str, Any], zone: str, window: tuple[dt.date, dt.date]) -> bool:
-    day = dt.date.fromisoformat(item["properties"]["datetime"][:10])
-    right_zone = str(item["properties"]["proj:epsg"])[-2:] == zone[:2]
-    return "scl" in item["assets"] and right_zone and window[0] <= day <= window[1]
-
-
-def _shape(archive: DemoArchive, zone: str) -> tuple[int, int]:
-    """Return the rows and columns of a zone's 10 m grid."""
-    everything = (dt.date.min, dt.date.max)
-    item = next(item for item in _items(archive) if _in(item, zone, everything))
-    rows, columns = item["assets"]["red"]["proj:shape"]
-    return rows, columns
+def _day(item: Mapping[str, Any]) -> dt.date:
+    return dt.date.fromisoformat(item["properties"]["datetime"][:10])
 
 
 def _clear(archive: DemoArchive, item: Mapping[str, Any]) -> BoolArray:

@@ -179,5 +179,5 @@ def _moved(polygon: shapely.Polygon, transformer: pyproj.Transformer) -> shapely
 
 @lru_cache(maxsize=16)
 def _transformer(source: int | str, target: int | str) -> pyproj.Transformer:
-    """Make a transformer once: each costs 10 ms."""
+    """Make a transformer once: each reads the projection database."""
     return pyproj.Transformer.from_crs(source, target, always_xy=True)

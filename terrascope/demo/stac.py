@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import json
 from collections.abc import Mapping, Sequence
@@ -38,6 +39,7 @@ _EXTENSIONS = {
 _SOURCE = "Simulated by TerraScope; no satellite data"
 
 
+@dataclasses.dataclass(frozen=True)
 class Product:
     """How the numbers of a Sentinel-2 product are stored.
 
@@ -47,9 +49,12 @@ class Product:
         Processing baseline, ``"05.10"``.
     """
 
-    def __init__(self, baseline: str) -> None:
-        self.baseline = baseline
-        self.offset_dn = OFFSET_DN if baseline >= "04.00" else 0
+    baseline: str
+
+    @property
+    def offset_dn(self) -> int:
+        """What was added to the stored numbers: 1000 or 0."""
+        return OFFSET_DN if self.baseline >= "04.00" else 0
 
     @property
     def offset(self) -> float:
@@ -75,12 +80,12 @@ def optical_item(grid: DemoGrid, scene: OpticalScene, product: Product) -> dict[
         A STAC item; hrefs are relative to the item's own folder.
     """
     when = scene.when
-    number = "".join(c for c in when.platform if c in "ab").upper()[-1]
-    name = f"S2{number}_{grid.code}_{when.time:%Y%m%d}_0_L2A"
+    name = f"S2{when.platform[-1].upper()}_{grid.code}_{when.time:%Y%m%d}_0_L2A"
     valid = scene.scl > 0
     cloud = float(np.isin(scene.scl, (8, 9, 10)).sum() / max(int(valid.sum()), 1))
     item = _item(OPTICAL, name, when, grid, when.swath)
     item["properties"] |= {
+        "platform": when.platform,
         "constellation": "sentinel-2",
         "instruments": ["msi"],
         "gsd": 10,
@@ -224,7 +229,7 @@ def _item(
         outline = cast("shapely.Polygon", shapely.intersection(outline, _half_plane(swath)))
     lonlat = shapely.set_precision(to_lonlat(outline), 1e-7)
     created = when.time + dt.timedelta(days=1)
-    properties: dict[str, Any] = {
+    properties = {
         "datetime": f"{when.time:%Y-%m-%dT%H:%M:%SZ}",
         "created": f"{created:%Y-%m-%dT%H:%M:%SZ}",
         "updated": f"{created:%Y-%m-%dT%H:%M:%SZ}",
@@ -233,8 +238,6 @@ def _item(
         "proj:epsg": grid.zone.epsg,
         "proj:code": f"EPSG:{grid.zone.epsg}",
     }
-    if isinstance(when, OpticalPass):
-        properties["platform"] = when.platform
     return {
         "type": "Feature",
         "stac_version": "1.0.0",

@@ -1,4 +1,9 @@
-"""Polygons that cross the 180th meridian: unwrap, split, and their bounding boxes."""
+"""Polygons that cross the 180th meridian: unwrap, split, and their bounding boxes.
+
+A crossing comes in four dialects: vertices that jump from 179 to -179, longitudes beyond
+180, polygons split already, and a bounding box whose west is greater than its east. Rings
+are unwrapped first, then cut at the meridian, as RFC 7946, section 3.1.9, asks producers to.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +12,7 @@ import shapely
 from shapely import affinity
 from shapely.geometry import MultiPolygon, Polygon
 
-__all__ = ["lonlat_bounds", "polygons_of", "split_at_antimeridian"]
+__all__ = ["lonlat_bounds", "polygons_of", "split_at_antimeridian", "split_bbox"]
 
 _EDGE = 180.0
 
@@ -19,8 +24,9 @@ def split_at_antimeridian(geometry: Polygon | MultiPolygon) -> Polygon | MultiPo
     ----------
     geometry : shapely Polygon or MultiPolygon
         Degrees. A crossing may be written with longitudes beyond 180, or with an
-        edge that jumps by more than half a turn (179 to -179); an edge from
-        exactly -180 to exactly 180 is taken as it stands.
+        edge that jumps by more than half a turn (179 to -179). An edge from exactly
+        -180 to exactly 180 is taken as it stands where the ring runs along the
+        meridian before and after it: the rim of a map of the whole world.
 
     Returns
     -------
@@ -34,12 +40,29 @@ def split_at_antimeridian(geometry: Polygon | MultiPolygon) -> Polygon | MultiPo
     """
     pieces: list[Polygon] = []
     for polygon in polygons_of(geometry):
-        whole = shapely.make_valid(_unwrapped(polygon))
+        whole: shapely.Geometry = _unwrapped(polygon)
+        if not shapely.is_valid(whole):
+            whole = shapely.make_valid(whole)
         for part in polygons_of(whole):
             pieces.extend(_cut(part))
-    merged = shapely.union_all(pieces) if len(pieces) > 1 else MultiPolygon(pieces)
-    parts = polygons_of(merged)
-    return parts[0] if len(parts) == 1 else MultiPolygon(parts)
+    return _joined(polygons_of(shapely.union_all(pieces)) if len(pieces) > 1 else pieces)
+
+
+def split_bbox(west: float, south: float, east: float, north: float) -> Polygon | MultiPolygon:
+    """Turn a bounding box into polygons in -180..180.
+
+    Parameters
+    ----------
+    west, south, east, north : float
+        Degrees; west > east crosses the antimeridian, and so do longitudes beyond 180.
+
+    Returns
+    -------
+    geometry : shapely Polygon or MultiPolygon
+        Two parts where the box crosses, the eastern hemisphere's first.
+    """
+    beyond = east + 360.0 if west > east else east
+    return _joined(_cut(shapely.box(west, south, beyond, north)))
 
 
 def polygons_of(geometry: shapely.Geometry) -> list[Polygon]:
@@ -96,16 +119,15 @@ def _unwrapped(polygon: Polygon) -> Polygon:
 
 
 def _continuous(ring: np.ndarray) -> np.ndarray:
+    """Remove the jumps of more than half a turn between neighbouring vertices."""
     lon = ring[:, 0]
-    step = np.abs(np.diff(lon))
-    on_edge = np.abs(np.abs(lon) - _EDGE) < 1e-9
-    jumps = (step > _EDGE) & ~(on_edge[1:] & on_edge[:-1])
-    if not jumps.any():
-        return ring.copy()
-    lon = np.unwrap(lon, period=360.0)
-    if abs(lon[-1] - lon[0]) > 1e-6:
+    turns = np.round(np.diff(lon) / 360.0)
+    edge = np.abs(np.abs(lon[:-1]) - _EDGE) < 1e-9
+    turns[edge & np.roll(edge, -1) & np.roll(edge, 1) & np.roll(edge, -2)] = 0.0
+    if turns.sum() != 0.0:
         raise ValueError("a ring of the polygon winds around a pole; expected a ring beside it")
-    return np.column_stack([lon, ring[:, 1]])
+    # Whole turns only: adding them to a longitude near 180 rounds nothing.
+    return np.column_stack([lon - 360.0 * np.cumsum([0.0, *turns]), ring[:, 1]])
 
 
 def _cut(polygon: Polygon) -> list[Polygon]:
@@ -120,3 +142,7 @@ def _cut(polygon: Polygon) -> list[Polygon]:
         part = shapely.intersection(polygon, world)
         pieces.extend(polygons_of(affinity.translate(part, xoff=-360.0 * turn)))
     return pieces
+
+
+def _joined(parts: list[Polygon]) -> Polygon | MultiPolygon:
+    return parts[0] if len(parts) == 1 else MultiPolygon(parts)

@@ -18,7 +18,12 @@ from shapely.geometry import MultiPolygon, Polygon
 from shapely.geometry.base import BaseGeometry
 
 from terrascope.errors import ConfigError
-from terrascope.geo.antimeridian import lonlat_bounds, polygons_of, split_at_antimeridian
+from terrascope.geo.antimeridian import (
+    lonlat_bounds,
+    polygons_of,
+    split_at_antimeridian,
+    split_bbox,
+)
 
 __all__ = ["NORTH_LIMIT", "SOUTH_LIMIT", "Aoi", "read_regions"]
 
@@ -145,19 +150,12 @@ class Aoi:
             )
         if west == east:
             raise ConfigError(f"bbox {shown} is empty: west and east are both {west}")
-        if west < east:
-            return cls(_checked(shapely.box(west, south, east, north)), name, "bbox")
-        if (width := east + 360.0 - west) > 180.0:
+        if west > east and (width := east + 360.0 - west) > 180.0:
             raise ConfigError(
                 f"bbox {shown}: west > east means across the antimeridian, which would be "
                 f"{width:g} degrees wide; expected west south east north"
             )
-        halves = [
-            shapely.box(*corners)
-            for corners in ((west, south, 180.0, north), (-180.0, south, east, north))
-            if corners[0] < corners[2]
-        ]
-        return cls(_checked(MultiPolygon(halves)), name, "bbox")
+        return cls(_checked(split_bbox(west, south, east, north)), name, "bbox")
 
     @classmethod
     def from_geometry(

@@ -18,7 +18,7 @@ _PIECES = 4
 """Chords per side of an outline."""
 
 _SAGITTA_M = 5.0
-"""More than a chord of a quarter tile leaves its arc, at 84 N (3 m)."""
+"""More than a chord of a quarter tile leaves its arc, up to 84 N."""
 
 _FOOTPRINTS_AT_ONCE = 2048
 

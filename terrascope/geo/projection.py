@@ -11,11 +11,29 @@ from numpy.typing import ArrayLike, NDArray
 
 from terrascope.geo.tiles import Zone
 
-__all__ = ["lonlat_to_zone", "project_to_zone", "unproject_from_zone", "zone_to_lonlat"]
+__all__ = [
+    "lonlat_to_zone",
+    "project_to_zone",
+    "transformer",
+    "unproject_from_zone",
+    "zone_to_lonlat",
+]
 
 
 @lru_cache(maxsize=256)
-def _transformer(source: str, target: str) -> pyproj.Transformer:
+def transformer(source: str, target: str) -> pyproj.Transformer:
+    """Return the transformation between two reference systems, made once.
+
+    Parameters
+    ----------
+    source, target : str
+        As `pyproj.CRS` takes them: ``"EPSG:4326"``, WKT.
+
+    Returns
+    -------
+    transformer : pyproj.Transformer
+        Easting or longitude first. pyproj keeps one PROJ object per thread inside it.
+    """
     return pyproj.Transformer.from_crs(source, target, always_xy=True)
 
 
@@ -36,7 +54,7 @@ def lonlat_to_zone(
     easting, northing : ndarray of float64
         Metres, of the same shape; `inf` where the point cannot be projected.
     """
-    east, north = _transformer("EPSG:4326", f"EPSG:{zone.epsg}").transform(
+    east, north = transformer("EPSG:4326", f"EPSG:{zone.epsg}").transform(
         np.asarray(lon, np.float64), np.asarray(lat, np.float64)
     )
     return np.asarray(east), np.asarray(north)
@@ -60,7 +78,7 @@ def zone_to_lonlat(
         Degrees. Longitudes are continuous around the zone's central meridian, so
         they leave -180..180 where a tile of zone 1 or 60 crosses the antimeridian.
     """
-    lon, lat = _transformer(f"EPSG:{zone.epsg}", "EPSG:4326").transform(
+    lon, lat = transformer(f"EPSG:{zone.epsg}", "EPSG:4326").transform(
         np.asarray(easting, np.float64), np.asarray(northing, np.float64)
     )
     centre = zone.lon_range[0] + 3.0

@@ -28,7 +28,7 @@ def scale_factor(latitude_deg: ArrayLike, longitude_offset_deg: ArrayLike) -> ND
     -------
     scale : ndarray of float64
         Equal in all directions, 0.9996 on the central meridian; better than 1e-8
-        within 4 degrees of it.
+        within 3.5 degrees of it.
 
     References
     ----------
@@ -80,8 +80,9 @@ def pixel_area_m2(
 
     Notes
     -----
-    UTM is conformal, so an infinitesimal square of side r covers r^2 / k^2; over
-    a pixel of 120 m the centre's k stands for the whole to better than 1e-9.
+    UTM is conformal, so an infinitesimal square of side r covers r^2 / k^2; over a
+    pixel the centre's k stands for the whole, the rest being of the order of the
+    squared ratio of the pixel to the radius of the Earth.
     EPSG:6933 keeps areas on the ellipsoid itself: every pixel covers r^2.
     """
     if projection == "utm":

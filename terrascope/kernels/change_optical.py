@@ -29,7 +29,7 @@ from terrascope.kernels.evidence import (
     observed_window,
 )
 from terrascope.kernels.indices import INDICES, index_value
-from terrascope.kernels.persistence import persistent_anomaly
+from terrascope.kernels.persistence import latest_observed, persistent_anomaly
 from terrascope.kernels.smoothing import gaussian_mean
 from terrascope.types import BoolArray, ChangeKind, FloatArray
 
@@ -48,8 +48,8 @@ OPTICAL_BANDS: Final = (
 """Bands that the screen uses where they are there; red and one of nir, nir08 it needs."""
 
 _SMOOTHING_M: Final = 10.0
-"""Sigma of the smoothing of deviations: dates are registered to about 12 m [2], and the
-short-wave infrared has pixels of 20 m."""
+"""Sigma of the smoothing of deviations: dates are registered to about a pixel of 10 m [2], and
+the short-wave infrared has pixels of 20 m."""
 
 OPTICAL_HALO_M: Final = 60.0
 """How far the optical screen looks around a pixel: three sigma in whole pixels of up to 28 m."""
@@ -194,7 +194,7 @@ def _compare(
     return _Comparison(
         scores=np.stack(scores),
         start=np.stack(start),
-        ndvi=_latest([index_value(INDICES["ndvi"], date) for date in spectra]),
+        ndvi=latest_observed([index_value(INDICES["ndvi"], date) for date in spectra]),
         strongest=strongest,
         deviation=deviation,
         observations=observed.astype(np.uint16),
@@ -222,14 +222,6 @@ def _check(
         raise ValueError(f"bands {tuple(bands)}: the screen needs red and one of nir, nir08")
 
 
-def _latest(values: Sequence[FloatArray]) -> FloatArray:
-    """Take each pixel's last observed value."""
-    latest = values[0]
-    for value in values[1:]:
-        latest = np.where(np.isfinite(value), value, latest)
-    return latest
-
-
 def _kinds(best: NDArray[np.intp], ndvi: FloatArray) -> NDArray[np.uint8]:
     """Name the change by its direction and the ground that it left."""
     kinds = _KIND_OF_AXIS[best]
@@ -242,7 +234,7 @@ def _strongest(deviations: Sequence[Deviation]) -> tuple[NDArray[np.uint8], Floa
     code: NDArray[np.uint8] | None = None
     value: FloatArray | None = None
     for name in deviations[0].indices:
-        latest = _latest([one.indices[name] for one in deviations])
+        latest = latest_observed([one.indices[name] for one in deviations])
         if code is None or value is None:
             code, value = np.full(latest.shape, name, dtype=np.uint8), latest
             continue

@@ -10,19 +10,19 @@ remains is measured against the variability of the pixel's own past.
 References
 ----------
 .. [1] Rignot & van Zyl (1993), doi:10.1109/36.239913; Conradsen et al. (2003),
-   doi:10.1109/TGRS.2002.808066, for the omnibus test it approximates.
-.. [2] Oliver & Quegan (2004), Understanding SAR images, section 4.3: the
-   variance of log-intensity is trigamma(looks).
-.. [3] ESA, Sentinel-1 Product Specification, S1-RS-MDA-52-7441: resolution and
-   noise-equivalent sigma nought of the interferometric wide swath.
-.. [4] Dostalova et al. (2018), doi:10.1080/01431161.2018.1479788; Vreugdenhil et
-   al. (2018), doi:10.3390/rs10091396: temporal variability by land cover.
-.. [5] Twele et al. (2016), doi:10.1080/01431161.2016.1192304: open water.
+   doi:10.1109/TGRS.2002.808066, for the likelihood ratio test of two dates.
+.. [2] Oliver & Quegan (2004), Understanding SAR images: log-intensity, whose
+   variance is trigamma(looks) because intensity is gamma distributed.
+.. [3] ESA, Sentinel-1 Product Definition, S1-RS-MDA-52-7440: the interferometric
+   wide swath.
+.. [4] Vreugdenhil et al. (2018), doi:10.3390/rs10091396: forests vary little over
+   time and crops much.
+.. [5] Twele et al. (2016), doi:10.1080/01431161.2016.1192304: open water is what a
+   threshold in dB separates.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -32,7 +32,7 @@ from scipy import special
 from terrascope.kernels.cover import logistic
 from terrascope.kernels.evidence import Evidence, log_likelihood_ratio, observed_window
 from terrascope.kernels.normalise import MIN_SAMPLES, NodeFit, identity_fit
-from terrascope.kernels.persistence import persistent_anomaly
+from terrascope.kernels.persistence import latest_observed, persistent_anomaly
 from terrascope.kernels.seasonal import nan_median
 from terrascope.kernels.smoothing import gaussian_mean
 from terrascope.types import ChangeKind, FloatArray
@@ -43,38 +43,40 @@ SAR_CODES: Final = (101, 102)
 """Codes of VV and VH in the evidence layer."""
 
 _MULTILOOK_M: Final = 15.0
-"""Sigma of the averaging of power: about 40 m across, the ground that 26 looks need."""
+"""Sigma of the averaging of power: its effective area, 4 pi sigma squared, holds 26 looks."""
 
 SAR_HALO_M: Final = 90.0
 """How far the radar screen looks around a pixel: three sigma in whole pixels of up to 43 m."""
 
 _CELL_M2: Final = 110.0
-"""Ground of one look: 5 m in range at mid swath by 22 m in azimuth [3]."""
+"""Ground of one look: 5 m in range at mid swath by 22 m in azimuth, the single-look resolution
+[3]."""
 
 _NATURAL_DB: Final = 1.5
-"""Change of backscatter over unchanged land between two dates, 1 sigma, after the common shift:
-0.5 dB over forest to 2 dB over crops [4]."""
+"""Change of backscatter over unchanged land between two dates, 1 sigma, after the common shift: a
+figure of ours between that of forests and that of crops [4]."""
 
 _GEOMETRY_DB: Final = 2.5
-"""Spread between orbits, 1 sigma: 0.15 dB per degree over the swath's 29 to 46 degrees [4]."""
+"""Spread between orbits, 1 sigma: our 0.15 dB per degree over the swath's 29 to 46 degrees [3]."""
 
 _WALL_DB: Final = 10.0
 _WALL_VV: Final = (-5.0, 1.0)
-"""Land that scatters by itself stays below -5 dB in VV (Ulaby & Dobson 1989); what is brighter is
-a wall that faces the radar, and loses 10 dB and more where it does not."""
+"""Land that scatters by itself hardly exceeds -5 dB in VV (compare Ulaby & Dobson 1989); what is
+brighter is a wall that faces the radar, and is taken to lose 10 dB where it does not."""
 
 _PAST_WEIGHT: Final = 5.0
 """Dates of the past that weigh as much as `_NATURAL_DB`."""
 
 _NOISE_FLOOR_DB: Final = -22.0
-"""Noise-equivalent sigma nought [3]: a signal near it wanders with the noise."""
+"""Specified noise-equivalent sigma nought [3]: a signal near it wanders with the noise."""
 
 _WATER_VV: Final = (-16.0, 1.0)
 _WATER_VH: Final = (-22.5, 1.0)
-"""Open water is below both, in dB [5]."""
+"""Open water is below both: where and over what distance, in dB; levels of ours, in the way of
+[5]."""
 
 _MAX_SHIFT_DB: Final = 6.0
-"""Largest common shift that weather explains: dry to soaked bare soil, Ulaby & Dobson (1989)."""
+"""Largest common shift that weather explains, a bound of ours: dry to soaked bare soil."""
 
 
 def fit_shift_node(baseline_db: FloatArray, target_db: FloatArray) -> NodeFit:
@@ -157,8 +159,9 @@ def _compare(
     baseline_db: FloatArray, shifted: FloatArray, pixel_m: float, *, one_geometry: bool
 ) -> Evidence:
     """Weigh the evidence of a window."""
-    reference = _multilook(nan_median(baseline_db), pixel_m)
-    natural = _natural_variance(baseline_db)
+    centre = nan_median(baseline_db)
+    reference = _multilook(centre, pixel_m)
+    natural = _natural_variance(baseline_db, centre)
     speckle = _speckle_variance(pixel_m)
     was_water = _is_water(reference[0], reference[1])
     falls, rises, scores, wet_after = [], [], [], []
@@ -183,7 +186,7 @@ def _compare(
     rise, rise_start = persistent_anomaly(np.stack(rises))
     seen = np.isfinite(fall) | np.isfinite(rise)
     down = np.isfinite(fall) & ~(rise > fall)
-    latest, water_now = _latest(scores), _latest(wet_after)
+    latest, water_now = latest_observed(scores), latest_observed(wet_after)
     vh_leads = np.abs(latest[1]) > np.abs(latest[0])
     kind = _kinds(down, was_water, water_now, latest)
     return Evidence(
@@ -222,9 +225,8 @@ def _speckle_variance(pixel_m: float) -> np.float32:
     return np.float32((10 / np.log(10)) ** 2 * special.polygamma(1, looks))
 
 
-def _natural_variance(baseline_db: FloatArray) -> FloatArray:
+def _natural_variance(baseline_db: FloatArray, centre: FloatArray) -> FloatArray:
     """Weigh the pixel's own variance with what land does in general."""
-    centre = nan_median(baseline_db)
     squared = np.square(baseline_db - centre)
     count = np.isfinite(squared).sum(axis=0).astype(np.float32)
     total = np.where(np.isfinite(squared), squared, np.float32(0)).sum(axis=0, dtype=np.float32)
@@ -247,13 +249,6 @@ def _geometry_variance(vv: FloatArray) -> FloatArray:
     wall = logistic(vv, *_WALL_VV)
     deviation = np.float32(_GEOMETRY_DB) + np.float32(_WALL_DB - _GEOMETRY_DB) * wall
     return deviation * deviation
-
-
-def _latest(values: Sequence[FloatArray]) -> FloatArray:
-    latest = values[0]
-    for value in values[1:]:
-        latest = np.where(np.isfinite(value), value, latest)
-    return latest
 
 
 def _kinds(

@@ -1,12 +1,13 @@
 """One value per pixel from several observations; missing ones are left out, and counted.
 
-All of them work on int16 steps of the cube with a missing number, planes first,
+The composites work on int16 steps of the cube with a missing number, planes first,
 in strips of rows so that the working set stays in the processor's cache.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,11 +20,13 @@ __all__ = [
     "mean_composite",
     "median_composite",
     "medoid_composite",
+    "middle_values",
     "select",
     "sorting_network",
 ]
 
 Steps = NDArray[np.int16]
+Number = TypeVar("Number", np.int16, np.float32)
 
 _STRIP_BYTES = 512 * 1024
 _LAST = np.int16(32767)
@@ -45,7 +48,7 @@ def sorting_network(size: int) -> tuple[tuple[int, int], ...]:
     References
     ----------
     .. [1] Batcher (1968). Sorting networks and their applications. AFIPS Spring Joint Computer
-       Conference 32, 307-314; in the form of Knuth, The Art of Computer Programming 3, 5.2.2 M.
+       Conference 32, 307-314.
     """
     pairs: list[tuple[int, int]] = []
     p = 1
@@ -61,6 +64,35 @@ def sorting_network(size: int) -> tuple[tuple[int, int], ...]:
             k //= 2
         p *= 2
     return tuple(pairs)
+
+
+def middle_values(
+    planes: NDArray[Number], count: NDArray[np.integer]
+) -> tuple[NDArray[Number], NDArray[Number]]:
+    """Take the two values between which the median of every pixel lies.
+
+    Parameters
+    ----------
+    planes : ndarray of int16 or float32, shape (observation, ...)
+        At least one plane; missing values are the largest of all. Overwritten.
+    count : ndarray of integer, shape (...)
+        How many are not missing.
+
+    Returns
+    -------
+    low, high : ndarray, shape (...)
+        The same value twice where `count` is odd, the missing one where it is 0.
+    """
+    # Planes change places instead of being copied.
+    ordered, spare = list(planes), np.empty_like(planes[0])
+    for i, j in sorting_network(len(ordered)):
+        one, other = ordered[i], ordered[j]
+        np.minimum(one, other, out=spare)
+        np.maximum(one, other, out=other)
+        ordered[i], spare = spare, one
+    half = len(ordered) // 2
+    low = select(ordered[: half + 1], np.maximum(count - 1, 0) // 2)
+    return low, select(ordered[: half + 1], count // 2)
 
 
 def median_composite(stack: Steps) -> Steps:
@@ -81,22 +113,17 @@ def median_composite(stack: Steps) -> Steps:
     if depth == 1:
         return np.array(stack[0])
     median = np.empty(stack.shape[1:], np.int16)
-    network = sorting_network(depth)
     for rows in _strips(stack):
         planes = stack[:, rows].copy()
         missing = planes == NODATA_INT16
         count = depth - missing.sum(axis=0, dtype=np.int16)
         planes[missing] = _LAST
-        swap = np.empty_like(planes[0])
-        for i, j in network:
-            np.minimum(planes[i], planes[j], out=swap)
-            np.maximum(planes[i], planes[j], out=planes[j])
-            planes[i] = swap
-        low = select(planes, np.maximum(count - 1, 0) // 2).astype(np.int32)
-        low += select(planes, np.minimum(count // 2, depth - 1))
-        low += 1
-        low >>= 1
-        median[rows] = np.where(count > 0, low, NODATA_INT16)
+        low, high = middle_values(planes, count)
+        middle = low.astype(np.int32)
+        middle += high
+        middle += 1
+        middle >>= 1
+        median[rows] = np.where(count > 0, middle, NODATA_INT16)
     return median
 
 
@@ -206,19 +233,21 @@ def greenest_composite(red: Steps, nir: Steps) -> NDArray[np.intp]:
     return chosen
 
 
-def select(planes: NDArray[np.int16], index: NDArray[np.integer]) -> NDArray[np.int16]:
+def select(
+    planes: NDArray[Number] | Sequence[NDArray[Number]], index: NDArray[np.integer]
+) -> NDArray[Number]:
     """Take one plane's value per pixel.
 
     Parameters
     ----------
-    planes : ndarray of int16, shape (observation, ..., y, x)
+    planes : ndarray of int16 or float32, shape (observation, ..., y, x)
         Values.
     index : ndarray of integer, shape (y, x)
         Observation to take.
 
     Returns
     -------
-    values : ndarray of int16, shape (..., y, x)
+    values : ndarray, shape (..., y, x)
         Of the chosen observations.
     """
     values = np.array(planes[0])

@@ -1,8 +1,8 @@
 """Coarse land cover from reflectance: enough to know which differences are normal there.
 
-Probabilities are logistic in reflectance, about a class boundary from the
-literature, with the noise of surface reflectance as its width; they are
-features of the statistic, not a map.
+Probabilities are logistic in reflectance, about a class boundary in the way of
+the literature, with a width of the order of the noise of surface reflectance;
+they are features of the statistic, not a map.
 
 References
 ----------
@@ -27,9 +27,9 @@ from terrascope.types import FloatArray
 
 __all__ = ["crop_cycle_range", "logistic", "tree_probability", "water_probability"]
 
-# Closed canopies of trees shade themselves: red stays below 0.05, and 1.6 um lies at 0.08 to 0.15,
-# where closed crops and grass have 0.18 to 0.23 [1][3]. Without a short-wave band the near
-# infrared (0.40) stands in: only crops exceed it.
+# Closed canopies of trees shade themselves: they are darker in the red and at 1.6 um than closed
+# crops and grass [1]; the boundaries are ours. Without a short-wave band the near infrared stands
+# in: only crops exceed it.
 _TREE_RED: Final = (0.05, 0.005)
 _TREE_SWIR: Final = (0.165, 0.012)
 _TREE_NIR: Final = (0.40, 0.03)
@@ -40,7 +40,7 @@ _WATER: Final = (0.0, 0.05)
 
 _CYCLE: Final[Mapping[str, tuple[float, ...]]] = MappingProxyType(
     {
-        # closed crop, grass, stubble, dark wet soil, bright dry soil [3]
+        # closed crop, grass, stubble, dark wet soil, bright dry soil; typical values, compare [3]
         "coastal": (0.020, 0.022, 0.060, 0.040, 0.090),
         "blue": (0.025, 0.030, 0.080, 0.050, 0.110),
         "green": (0.055, 0.065, 0.120, 0.070, 0.150),

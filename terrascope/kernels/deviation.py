@@ -18,8 +18,8 @@ References
    class of dNBR, -0.1 to 0.1.
 .. [2] Zhang et al. (2003), doi:10.1016/S0034-4257(02)00135-9: phenology.
 .. [3] Zhang et al. (2002), Haze Optimized Transformation,
-   doi:10.1016/S0034-4257(02)00034-2; slope 0.5 as in Zhu & Woodcock (2012),
-   doi:10.1016/j.rse.2011.10.028.
+   doi:10.1016/S0034-4257(02)00034-2, with the slope of 0.5 that Zhu & Woodcock
+   (2012), doi:10.1016/j.rse.2011.10.028, use.
 """
 
 from __future__ import annotations
@@ -55,18 +55,18 @@ _RELATIVE_STABILITY: Final = 0.1
 """The same for a plain band: what moves a normalised difference by 0.05 moves a band by 10 %."""
 
 _EXPECTED_WEIGHT: Final = 4.0
-"""Residuals of a pixel's own series that weigh as much as the general expectation: after a quiet
-year three sigma of NBR come down to the unburned class' 0.1 [1]."""
+"""Residuals of a pixel's own series that weigh as much as the general expectation: ten of them, a
+quiet year, bring the noise down to about half of it."""
 
 _SEASONAL_SLOPE: Final = 0.05
-"""Further standard deviation of an index per month between baseline and target: deciduous NDVI
-runs through 0.5 in about five months [2]; half of that slope on average over the year."""
+"""Further standard deviation of an index per month between baseline and target; a figure of ours:
+the NDVI of deciduous trees comes and goes within a few months [2], and rests in between."""
 
 _VEIL_SLOPES: Final = MappingProxyType(
     {"blue": (0.5, 0.75), "coastal": (0.5, 0.75), "green": (0.6, 0.85)}
 )
-"""Rise of a band over that of the red: along the line of clear surfaces (blue [3]; green over soils
-of the spectral libraries), and the least that a thin cloud adds. At the top of the atmosphere that
+"""Rise of a band over that of the red: along the line of clear surfaces (blue [3]; green a little
+steeper), and the least that a thin cloud adds, a figure of ours. At the top of the atmosphere that
 would be 1; a correction takes path radiance off the short waves. The least explains most away."""
 
 _VEIL_SWIR: Final = 0.6
@@ -272,12 +272,10 @@ class _Jitter:
 
 
 def _signed(scores: Mapping[str, FloatArray], signs: Mapping[str, int]) -> FloatArray | None:
+    """Mean of the scores that are there, signed; None where none is."""
     present = [sign * scores[name] for name, sign in signs.items() if name in scores]
-    return _mean(present) if present else None
-
-
-def _mean(parts: Sequence[FloatArray | None]) -> FloatArray:
-    present = [part for part in parts if part is not None]
+    if not present:
+        return None
     total = present[0]
     for part in present[1:]:
         total = total + part

@@ -78,6 +78,11 @@ def mask_spectrum(reflectance: Mapping[str, FloatArray], *, pixel_m: float) -> N
     bits : ndarray of uint8, shape (y, x)
         `terrascope.types.Quality` bits CLOUD, SHADOW, SNOW, NODATA (any band missing).
 
+    Raises
+    ------
+    ValueError
+        If there is no band at all.
+
     References
     ----------
     .. [1] Zhang, Guindon, Cihlar (2002). An image transform to characterize and compensate
@@ -96,8 +101,7 @@ def mask_spectrum(reflectance: Mapping[str, FloatArray], *, pixel_m: float) -> N
         cloud, snow = _cloud_and_snow(reflectance)
         shadow = _shadow(reflectance)
     cloud &= ~missing
-    reach = disk_reach(OPENING_M, pixel_m)
-    if reach and cloud.any():
+    if cloud.any():
         cloud &= dilate(~dilate(~cloud, OPENING_M, pixel_m), OPENING_M, pixel_m)
     bits[cloud] |= np.uint8(Quality.CLOUD)
     bits[snow & ~missing & ~cloud] |= np.uint8(Quality.SNOW)
@@ -127,7 +131,7 @@ def _cloud_and_snow(reflectance: Mapping[str, FloatArray]) -> tuple[BoolArray, B
         if nir is not None:
             snow &= nir > 0.11
             cloud &= nir > 0.75 * swir
-        # A high cloud of ice is as dark as snow in the short-wave infrared only where NDSI > 0.8.
+        # What is as dark in the short-wave infrared as snow is called snow: only clouds of ice are.
         cloud &= ~snow
         snow &= mean > 0.18
     return cloud, snow

@@ -133,7 +133,7 @@ def fit_node(baseline: FloatArray, target: FloatArray) -> NodeFit:
     step = -(-n // MAX_SAMPLES)
     old = baseline[seen][::step].astype(np.float64)
     new = target[seen][::step].astype(np.float64)
-    gain, offset = np.ones(n_bands), _bound_offset(old, new, np.ones(n_bands))
+    gain, offset = np.ones(n_bands), _first_offset(old, new)
     weight = np.ones(len(old))
     for _ in range(_ITERATIONS):
         before = weight
@@ -150,12 +150,10 @@ def _specification(reflectance: NDArray[np.float64]) -> NDArray[np.float64]:
     return _SPECIFICATION[0] + _SPECIFICATION[1] * np.maximum(reflectance, 0.0)
 
 
-def _bound_offset(
-    old: NDArray[np.float64], new: NDArray[np.float64], gain: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _first_offset(old: NDArray[np.float64], new: NDArray[np.float64]) -> NDArray[np.float64]:
     """Start at the median difference, as far as the atmosphere could have made it."""
     limit = 2 * _specification(np.median(old, axis=0))
-    shift: NDArray[np.float64] = np.clip(np.median(old - gain * new, axis=0), -limit, limit)
+    shift: NDArray[np.float64] = np.clip(np.median(old - new, axis=0), -limit, limit)
     return shift
 
 
@@ -164,7 +162,7 @@ def _no_change_probability(
 ) -> NDArray[np.float64]:
     """Judge the residuals of all bands together, as IR-MAD does: P(chi-square exceeds this)."""
     spread = _MAD_TO_SIGMA * np.median(np.abs(residual), axis=0)
-    # Within one to two times the specification: wider would call change stable.
+    # Within half to twice the specification: wider would call change stable.
     level = _specification(np.median(old, axis=0))
     spread = np.clip(spread, 0.5 * level, 2 * level)
     distance = np.square(residual / spread).sum(axis=1)

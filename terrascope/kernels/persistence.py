@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from terrascope.types import FloatArray
 
-__all__ = ["persistent_anomaly"]
+__all__ = ["latest_observed", "persistent_anomaly"]
 
 
 def _needed(count: int) -> int:
@@ -48,7 +49,6 @@ def persistent_anomaly(deviation: FloatArray) -> tuple[FloatArray, NDArray[np.in
     start = np.full(deviation.shape[1:], -1, dtype=np.int16)
     needed = np.array([_needed(n) for n in range(len(deviation) + 1)])[count]
     n = np.arange(len(deviation) + 1, dtype=np.float32)
-    whole = np.full(deviation.shape[1:], np.nan, dtype=np.float32)
     agreement = np.sqrt(2 * n / (n + 1))
     ordered = np.full_like(deviation, np.nan)
     for first in reversed(range(len(deviation))):
@@ -58,14 +58,33 @@ def persistent_anomaly(deviation: FloatArray) -> tuple[FloatArray, NDArray[np.in
         lasting = np.take_along_axis(ordered, middle[None], axis=0)[0]
         begins = deviation[first] >= np.minimum(lasting / 2, lasting)
         lasting = lasting * agreement[behind]
-        whole = lasting
         better = begins & (behind >= needed) & ~(lasting <= best)
         best = np.where(better, lasting, best)
         start[better] = first
-    # A deviation that fades may show no start at all: then the whole series speaks.
+    # A deviation that fades may show no start at all: then the whole series speaks, which is what
+    # the last round looked at.
     silent = np.isnan(best) & (count > 0)
     start[silent] = seen.argmax(axis=0)[silent]
-    return np.where(silent, whole, best), start
+    return np.where(silent, lasting, best), start
+
+
+def latest_observed(values: Sequence[FloatArray]) -> FloatArray:
+    """Take each pixel's last observed value.
+
+    Parameters
+    ----------
+    values : sequence of ndarray of float32, shape (...)
+        In order of time, at least one; NaN where not observed.
+
+    Returns
+    -------
+    latest : ndarray of float32, shape (...)
+        NaN where never observed.
+    """
+    latest = values[0]
+    for value in values[1:]:
+        latest = np.where(np.isfinite(value), value, latest)
+    return latest
 
 
 def _insert(ordered: FloatArray, value: FloatArray) -> FloatArray:

@@ -15,12 +15,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["kernel_taps", "resample_grid", "resample_points", "snap", "valid_pixels"]
+from terrascope.kernels.radiometry import is_missing
+
+__all__ = ["kernel_taps", "resample", "snap", "valid_pixels"]
 
 _SNAP = 4096.0
 
 Raster = NDArray[Any]
 Mask = NDArray[np.bool_]
+Work = type[np.floating[Any]]
+Taps = tuple[NDArray[np.int64], Raster]
 
 
 def snap(positions: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -60,15 +64,8 @@ def valid_pixels(source: Raster, nodata: float | None) -> Mask | None:
     valid : ndarray of bool, shape (y, x), or None
         None where every pixel is valid.
     """
-    valid: Mask | None = None
-    if source.dtype.kind == "f":
-        valid = ~np.isnan(source)
-    if nodata is not None and not np.isnan(nodata):
-        present = np.not_equal(source, nodata)
-        valid = present if valid is None else valid & present
-    if valid is None or valid.all():
-        return None
-    return valid
+    missing = is_missing(source, nodata)
+    return ~missing if missing.any() else None
 
 
 def kernel_taps(scale: float) -> int:
@@ -87,7 +84,7 @@ def kernel_taps(scale: float) -> int:
     return int(np.ceil(2.0 / min(scale, 1.0) - 1e-9))
 
 
-def resample_grid(
+def resample(
     source: Raster,
     valid: Mask | None,
     rows: NDArray[np.float64],
@@ -95,9 +92,9 @@ def resample_grid(
     *,
     method: str,
     fill: float,
-    scale_yx: tuple[float, float] = (1.0, 1.0),
+    scale_yx: tuple[float, float],
 ) -> Raster:
-    """Resample between grids with parallel axes, one axis after the other.
+    """Resample one grid of pixels to another.
 
     Parameters
     ----------
@@ -105,64 +102,9 @@ def resample_grid(
         Stored numbers, large enough for every kernel that starts inside.
     valid : ndarray of bool, shape (y, x), or None
         From `valid_pixels`.
-    rows : ndarray of float64, shape (Y,)
-        Position of the wanted rows' centres in `source`, from `snap`.
-    cols : ndarray of float64, shape (X,)
-        Position of the wanted columns' centres in `source`, from `snap`.
-    method : {"nearest", "bilinear"}
-        How to resample.
-    fill : float
-        Value of missing pixels.
-    scale_yx : tuple of float
-        Target pixels per source pixel along each axis; below 1 the kernel widens.
-
-    Returns
-    -------
-    values : ndarray, shape (Y, X)
-        In the dtype of `source`; `fill` where the source pixel under the centre is missing.
-    """
-    near = np.ix_(_inside(rows, source.shape[0]), _inside(cols, source.shape[1]))
-    present = _under(rows, cols, source.shape) if valid is None else valid[near]
-    if method == "nearest":
-        return _finish(source[near], present, source.dtype, fill)
-    start_y, weights_y = _weights(rows, scale_yx[0], source.shape[0])
-    start_x, weights_x = _weights(cols, scale_yx[1], source.shape[1])
-    work = _work_dtype(source.dtype)
-    data = source.astype(work)
-    if valid is not None:
-        data[~valid] = 0
-    total = _separable(data, start_y, weights_y.astype(work), start_x, weights_x.astype(work))
-    if valid is not None:
-        ones = valid.astype(work)
-        norm = _separable(ones, start_y, weights_y.astype(work), start_x, weights_x.astype(work))
-        np.divide(total, norm, out=total, where=norm > 0)
-    elif max(len(weights_y), len(weights_x)) > 2:
-        line = sum(w for w in weights_x.astype(work))
-        norm = sum(w[:, None] * line for w in weights_y.astype(work))
-        total /= norm
-    return _finish(total, present, source.dtype, fill)
-
-
-def resample_points(
-    source: Raster,
-    valid: Mask | None,
-    rows: NDArray[np.float64],
-    cols: NDArray[np.float64],
-    *,
-    method: str,
-    fill: float,
-    scale_yx: tuple[float, float] = (1.0, 1.0),
-) -> Raster:
-    """Resample at arbitrary positions, for grids in different reference systems.
-
-    Parameters
-    ----------
-    source : ndarray, shape (y, x)
-        Stored numbers, large enough for every kernel that starts inside.
-    valid : ndarray of bool, shape (y, x), or None
-        From `valid_pixels`.
-    rows, cols : ndarray of float64, shape (Y, X)
-        Position of every wanted pixel's centre in `source`, from `snap`.
+    rows, cols : ndarray of float64, shapes (Y,) and (X,), or (Y, X) both
+        Position of the wanted pixels' centres in `source`, from `snap`: of whole rows and
+        columns where the axes of the grids are parallel, else of every pixel.
     method : {"nearest", "bilinear"}
         How to resample.
     fill : float
@@ -176,20 +118,49 @@ def resample_points(
         In the dtype of `source`; `fill` where the source pixel under the centre is missing.
     """
     height, width = source.shape
-    flat = source.ravel()
-    under = _inside(rows, height) * width + _inside(cols, width)
-    present = _under(rows, cols, source.shape) if valid is None else valid.ravel()[under]
+    parallel = rows.ndim == 1
+    nearest = _inside(rows, height), _inside(cols, width)
+    under = np.ix_(*nearest) if parallel else nearest
+    present = _under(rows, cols, source.shape) if valid is None else valid[under]
     if method == "nearest":
-        return _finish(flat[under], present, source.dtype, fill)
+        return _finish(source[under], present, source.dtype, fill)
     work = _work_dtype(source.dtype)
-    start_y, weights_y = _weights(rows, scale_yx[0], source.shape[0])
-    start_x, weights_x = _weights(cols, scale_yx[1], source.shape[1])
-    total = np.zeros(rows.shape, work)
-    wide = max(len(weights_y), len(weights_x)) > 2
-    norm = np.zeros(rows.shape, work) if valid is not None or wide else None
-    for ky, wy in enumerate(weights_y.astype(work)):
+    taps_y = _weights(rows, scale_yx[0], height, work)
+    taps_x = _weights(cols, scale_yx[1], width, work)
+    combine = _along_axes if parallel else _at_points
+    total, norm = combine(source, valid, taps_y, taps_x, work)
+    if norm is not None:
+        np.divide(total, norm, out=total, where=norm > 0)
+    return _finish(total, present, source.dtype, fill)
+
+
+def _along_axes(
+    source: Raster, valid: Mask | None, taps_y: Taps, taps_x: Taps, work: Work
+) -> tuple[Raster, Raster | None]:
+    """Add up one axis after the other; return the sum of the weights too where it is not 1."""
+    data = source.astype(work)
+    if valid is not None:
+        data[~valid] = 0
+        return _separable(data, taps_y, taps_x), _separable(valid.astype(work), taps_y, taps_x)
+    norm: Raster | None = None
+    if _is_wide(taps_y, taps_x):
+        line = sum(taps_x[1])
+        norm = sum(weight[:, None] * line for weight in taps_y[1])
+    return _separable(data, taps_y, taps_x), norm
+
+
+def _at_points(
+    source: Raster, valid: Mask | None, taps_y: Taps, taps_x: Taps, work: Work
+) -> tuple[Raster, Raster | None]:
+    """Add up the neighbours of every point; return the sum of the weights too where it is not 1."""
+    (start_y, weights_y), (start_x, weights_x) = taps_y, taps_x
+    height, width = source.shape
+    flat = source.ravel()
+    total = np.zeros(start_y.shape, work)
+    norm = None if valid is None and not _is_wide(taps_y, taps_x) else np.zeros_like(total)
+    for ky, wy in enumerate(weights_y):
         line = _clipped(start_y + ky, height) * width
-        for kx, wx in enumerate(weights_x.astype(work)):
+        for kx, wx in enumerate(weights_x):
             index = line + _clipped(start_x + kx, width)
             weight = wy * wx
             if valid is not None:
@@ -200,14 +171,15 @@ def resample_points(
                 total += weight * flat[index]
             if norm is not None:
                 norm += weight
-    if norm is not None:
-        np.divide(total, norm, out=total, where=norm > 0)
-    return _finish(total, present, source.dtype, fill)
+    return total, norm
 
 
-def _weights(
-    positions: NDArray[np.float64], scale: float, size: int
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def _is_wide(taps_y: Taps, taps_x: Taps) -> bool:
+    """Tell whether the kernel is wider than the two pixels whose weights sum to exactly 1."""
+    return max(len(taps_y[1]), len(taps_x[1])) > 2
+
+
+def _weights(positions: NDArray[np.float64], scale: float, size: int, work: Work) -> Taps:
     """Return the first tap of every position and the weights, taps first."""
     scale = min(scale, 1.0)
     centre = positions - 0.5
@@ -215,22 +187,17 @@ def _weights(
         # The edge pixel repeated is the same as the tap beyond it left out.
         below = np.floor(centre)
         centre -= below
-        return below.astype(np.int64), np.stack([1.0 - centre, centre])
+        return below.astype(np.int64), np.stack([1.0 - centre, centre]).astype(work)
     start = np.floor(centre - 1.0 / scale).astype(np.int64) + 1
     taps = start + np.arange(kernel_taps(scale)).reshape(-1, *(1,) * positions.ndim)
     weights = np.maximum(0.0, 1.0 - np.abs(taps - centre) * scale)
     weights[(taps < 0) | (taps >= size)] = 0.0
-    return start, weights
+    return start, weights.astype(work)
 
 
-def _separable(
-    data: Raster,
-    start_y: NDArray[np.int64],
-    weights_y: Raster,
-    start_x: NDArray[np.int64],
-    weights_x: Raster,
-) -> Raster:
+def _separable(data: Raster, taps_y: Taps, taps_x: Taps) -> Raster:
     """Convolve along x, then along y; the order of additions is the same for every pixel."""
+    (start_y, weights_y), (start_x, weights_x) = taps_y, taps_x
     height, width = data.shape
     lines = sum(
         data[:, np.clip(start_x + k, 0, width - 1)] * weight for k, weight in enumerate(weights_x)
@@ -264,7 +231,7 @@ def _under(
     return inside_y[:, None] & inside_x if rows.ndim == 1 else inside_y & inside_x
 
 
-def _work_dtype(dtype: np.dtype[Any]) -> type[np.floating[Any]]:
+def _work_dtype(dtype: np.dtype[Any]) -> Work:
     return np.float32 if dtype.itemsize <= 2 or dtype == np.float32 else np.float64
 
 

@@ -49,7 +49,7 @@ class ScreenResult:
     detected_index : ndarray of int16, shape (y, x)
         First target period of the anomaly, -1 where there is no change.
     confidence : ndarray of float32, shape (y, x)
-        0 (a coin's toss, or one look) to 1, NaN where not observed.
+        0 (a coin's toss) to 1, one look half of that at most; NaN where not observed.
     strongest : ndarray of uint8, shape (y, x)
         Code of the index or polarisation that deviates most, 0 where not observed.
     deviation : ndarray of float32, shape (y, x)
@@ -115,7 +115,7 @@ def fuse(evidences: Sequence[Evidence], *, threshold: float = 0.5) -> ScreenResu
     log_odds = total + np.float32(PRIOR_LOG_ODDS)
     probability = np.float32(0.5) + np.float32(0.5) * np.tanh(log_odds / 2)
     changed = seen & (probability >= np.float32(threshold))
-    # A second look halves the doubt that one look leaves, a third leaves a third of it.
+    # One look leaves a doubt of a half, two of a third, three of a quarter.
     looks = np.maximum(observations, 1).astype(np.float32)
     sure = np.abs(2 * probability - 1) * (1 - 1 / (1 + looks))
     status = np.where(seen, Status.NO_CHANGE, Status.NOT_OBSERVED)

@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from terrascope.kernels.composite import middle_values
 from terrascope.types import FloatArray
 
 __all__ = ["month_distance", "nan_median", "seasonal_reference"]
@@ -50,25 +51,9 @@ def nan_median(stack: FloatArray) -> FloatArray:
         only: FloatArray = stack[0]
         return only
     seen = np.isfinite(stack)
-    count = seen.sum(axis=0)
-    filled = np.where(seen, stack, np.float32(np.inf))
-    median: FloatArray
-    if len(stack) == 3:
-        low, middle = _lower_two(filled)
-        median = np.where(count == 3, middle, np.where(count == 2, (low + middle) / 2, low))
-    else:
-        ordered = np.sort(filled, axis=0)
-        low = np.take_along_axis(ordered, np.maximum(count - 1, 0)[None] // 2, axis=0)[0]
-        high = np.take_along_axis(ordered, np.minimum(count // 2, len(stack) - 1)[None], axis=0)[0]
-        median = (low + high) / 2
-    return np.where(count > 0, median, np.float32(np.nan))
-
-
-def _lower_two(stack: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Least and middle of three planes: a month and its neighbours are the common case."""
-    first, second, third = stack
-    low, high = np.minimum(first, second), np.maximum(first, second)
-    return np.minimum(low, third), np.maximum(low, np.minimum(high, third))
+    count = seen.sum(axis=0, dtype=np.int16)
+    low, high = middle_values(np.where(seen, stack, np.float32(np.inf)), count)
+    return np.where(count > 0, (low + high) / 2, np.float32(np.nan))
 
 
 def seasonal_reference(

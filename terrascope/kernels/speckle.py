@@ -14,7 +14,7 @@ LEE_REACH = 2
 
 LOOKS = 4.4
 """Equivalent number of looks of one Sentinel-1 IW GRD observation (Sentinel-1 Product Definition,
-S1-RS-MDA-52-7440, table 3-5); terrain-corrected products are made from those or similar."""
+S1-RS-MDA-52-7440); terrain-corrected products are made from those or similar."""
 
 
 def lee_filter(power: FloatArray, looks: FloatArray | float) -> FloatArray:

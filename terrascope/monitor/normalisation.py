@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 from terrascope.cube.executor import Executor
 from terrascope.geo.tiles import Tile, Zone
 from terrascope.kernels.normalise import NodeFit, fit_node, identity_fit
+from terrascope.kernels.radiometry import unpack_int16
 from terrascope.kernels.screen import fit_shift_node
 from terrascope.kernels.seasonal import nan_median, seasonal_reference
 from terrascope.periods import Period
 from terrascope.sensors import SENSORS
 from terrascope.store.layout import tile_slices
 from terrascope.store.window import read_window
-from terrascope.types import NODATA_INT16, FloatArray
+from terrascope.types import FloatArray
 
 if TYPE_CHECKING:
     from terrascope.store.repository import Store
@@ -59,10 +60,7 @@ def decode(stored: NDArray[np.int16], sensor: str) -> FloatArray:
     values : ndarray of float32
         Reflectance or dB, NaN where missing.
     """
-    values = stored.astype(np.float32)
-    values *= np.float32(SENSORS[sensor].scale)
-    values[stored == NODATA_INT16] = np.nan
-    return values
+    return unpack_int16(stored, step=SENSORS[sensor].scale)
 
 
 class Nodes:

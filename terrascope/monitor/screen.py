@@ -8,6 +8,8 @@ neither on blocks nor on batches. The statistics are in `terrascope.kernels`.
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from terrascope.cube.executor import Executor
+from terrascope.cube.extent import Window, within_halo
 from terrascope.cube.plan import BLOCK_TILES, CubePlan
 from terrascope.geo.aoi import Aoi
 from terrascope.geo.tiles import Tile, Zone
@@ -34,7 +37,7 @@ from terrascope.periods import Period
 from terrascope.sensors import SENSORS
 from terrascope.store.layout import chunk_pixels, cube_path, result_path, tile_pixels, tile_slices
 from terrascope.store.ledger import Record, work_key
-from terrascope.store.schema import NO_DATE, Layer, result_schema
+from terrascope.store.schema import NO_DATE, GroupSchema, Layer, result_schema
 from terrascope.store.window import read_window
 from terrascope.store.writing import Fork, TileWriter
 from terrascope.types import ChangeKind, Status
@@ -61,8 +64,7 @@ EVIDENCE_LAYERS = (
     Layer("deviation", "float32", float("nan"), "its deviation in standard deviations", units="1"),
 )
 
-_EPOCH_ORDINAL = 719_163
-"""1970-01-01 as `datetime.date.toordinal`."""
+_UNIX_EPOCH = dt.date(1970, 1, 1)
 
 _NEIGHBOURS = 1
 """Tiles around a tile whose pixels reach it: its halo, and the blocks of its nodes."""
@@ -85,8 +87,6 @@ class ScreenPlan:
         Groups of the cube by sensor: one per zone, for radar one per zone and orbit.
     bands : mapping of str to tuple of str
         Bands of each sensor's cube.
-    tiles : tuple of Tile
-        All tiles of the AOI, by batch.
     batches : tuple of tuple of Tile
         Neighbouring tiles that are committed together.
     aoi : Aoi
@@ -102,11 +102,20 @@ class ScreenPlan:
     baseline: tuple[Period, ...]
     groups: Mapping[str, tuple[str, ...]]
     bands: Mapping[str, tuple[str, ...]]
-    tiles: tuple[Tile, ...]
     batches: tuple[tuple[Tile, ...], ...]
     aoi: Aoi
     threshold: float
     run_id: str
+
+    @property
+    def tiles(self) -> tuple[Tile, ...]:
+        """All tiles of the AOI, by batch."""
+        return tuple(tile for batch in self.batches for tile in batch)
+
+    @property
+    def halo_px(self) -> int:
+        """Pixels of ground around a block that its screen looks at."""
+        return math.ceil(HALO_M / self.resolution_m)
 
     def result_group(self, zone: Zone) -> str:
         """Return the path of a zone's result group.
@@ -202,15 +211,13 @@ def plan_screen(
         )
         for sensor, plan in sorted(plans.items())
     }
-    batches = tuple(_batches(tiles, batch_tiles))
     return ScreenPlan(
         resolution_m=resolution_m,
         target=tuple(target),
         baseline=tuple(baseline),
         groups=groups,
         bands={sensor: plan.spec.bands for sensor, plan in sorted(plans.items())},
-        tiles=tuple(tile for batch in batches for tile in batch),
-        batches=batches,
+        batches=tuple(_batches(tiles, batch_tiles)),
         aoi=aoi,
         threshold=threshold,
         run_id=run_id,
@@ -355,11 +362,9 @@ def screen_batch(
             nodes.prepare(tiles, executor)
             for tile in tiles:
                 lattices[tile][group] = nodes.around(tile)
-    group = store.ensure_group(
-        result_schema(zone, plan.resolution_m, plan.run_id, evidence=EVIDENCE_LAYERS)
-    )
+    group = store.ensure_group(_schema(plan, zone))
     budget = memory // (2 * executor.threads_per_worker)
-    shared = dataclasses.replace(plan, tiles=(), batches=())
+    shared = dataclasses.replace(plan, batches=())
     with store.begin() as write:
         fork = write.fork()
         calls = (
@@ -375,6 +380,10 @@ def screen_batch(
     return len(tiles)
 
 
+def _schema(plan: ScreenPlan, zone: Zone) -> GroupSchema:
+    return result_schema(zone, plan.resolution_m, plan.run_id, evidence=EVIDENCE_LAYERS)
+
+
 def _screen_tile(
     plan: ScreenPlan,
     tile: Tile,
@@ -388,7 +397,7 @@ def _screen_tile(
     """Screen one tile, block by block. Runs on a worker."""
     inside = aoi_mask(plan.aoi, tile, plan.resolution_m)
     writer = TileWriter(fork, group, tile, 0)
-    schema = result_schema(tile.zone, plan.resolution_m, plan.run_id, evidence=EVIDENCE_LAYERS)
+    schema = _schema(plan, tile.zone)
     for layer in schema.layers:
         writer.declare(layer.name)
     observed = 0
@@ -407,15 +416,12 @@ def _screen_tile(
     return fork, record
 
 
-def _blocks(
-    plan: ScreenPlan, inside: NDArray[np.bool_], budget: int
-) -> Iterator[tuple[slice, slice]]:
+def _blocks(plan: ScreenPlan, inside: NDArray[np.bool_], budget: int) -> Iterator[Window]:
     """Blocks on chunk borders that hold AOI: the whole tile if it fits the budget, else chunks."""
     size, chunk = tile_pixels(plan.resolution_m), chunk_pixels(plan.resolution_m)
-    halo = -int(-HALO_M // plan.resolution_m)
     periods = len(plan.target) + len(plan.baseline)
     values = periods * max((len(bands) for bands in plan.bands.values()), default=0)
-    whole = (size + 2 * halo) ** 2 * values * _BYTES_PER_VALUE
+    whole = (size + 2 * plan.halo_px) ** 2 * values * _BYTES_PER_VALUE
     step = size if whole <= budget and inside.mean() > 0.5 else chunk
     for y in range(0, size, step):
         for x in range(0, size, step):
@@ -424,7 +430,7 @@ def _blocks(
                 yield block
 
 
-def _hull(inside: NDArray[np.bool_], block: tuple[slice, slice]) -> tuple[slice, slice]:
+def _hull(inside: NDArray[np.bool_], block: Window) -> Window:
     """Return the part of a block that holds AOI: nothing is computed for the rest."""
     part = inside[block]
     spans = []
@@ -434,9 +440,7 @@ def _hull(inside: NDArray[np.bool_], block: tuple[slice, slice]) -> tuple[slice,
     return spans[0], spans[1]
 
 
-def _placed(
-    pixels: NDArray[Any], layer: Layer, block: tuple[slice, slice], window: tuple[slice, slice]
-) -> NDArray[Any]:
+def _placed(pixels: NDArray[Any], layer: Layer, block: Window, window: Window) -> NDArray[Any]:
     """Put a window's pixels into its block; the rest is the layer's fill."""
     if block == window:
         return pixels
@@ -491,7 +495,7 @@ def _evidence(
     columns: slice,
 ) -> Evidence:
     """Read both windows of one cube with a halo, normalise, and screen."""
-    halo = -int(-HALO_M // plan.resolution_m)
+    halo = plan.halo_px
     zone_rows, zone_columns = tile_slices(tile, plan.resolution_m)
     y = slice(zone_rows.start + rows.start - halo, zone_rows.start + rows.stop + halo)
     x = slice(zone_columns.start + columns.start - halo, zone_columns.start + columns.stop + halo)
@@ -528,7 +532,7 @@ def _evidence(
 
 
 def _cropped(evidence: Evidence, halo: int) -> Evidence:
-    inner = (slice(halo, -halo or None), slice(halo, -halo or None))
+    inner = within_halo(halo)
     fields = {f.name: getattr(evidence, f.name)[inner] for f in dataclasses.fields(evidence)}
     return Evidence(**fields)
 
@@ -543,7 +547,7 @@ def _layers(
     kind = np.where(changed, result.kind, ChangeKind.NONE).astype(np.uint8)
     kind[~inside] = ChangeKind.OUTSIDE
     probability = np.where(seen, result.probability, np.float32(np.nan)).astype(np.float32)
-    starts = [p.start.toordinal() - _EPOCH_ORDINAL for p in plan.target]
+    starts = [(period.start - _UNIX_EPOCH).days for period in plan.target]
     days = np.array([*starts, NO_DATE], dtype=np.int32)
     return {
         "status": status,

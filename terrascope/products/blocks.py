@@ -18,7 +18,7 @@ BLOCK = 256
 """Side of a block in pixels: small, for maps whose results lie in small patches."""
 
 _LEVEL = 3
-"""Of deflate: 6 takes three times as long on probabilities, for 3 % fewer bytes."""
+"""Of deflate: more takes much longer on probabilities, for little (`benchmarks/encoders.py`)."""
 
 
 def predictor(dtype: str) -> int:

@@ -16,6 +16,7 @@ from scipy.spatial import cKDTree
 
 from terrascope.geo.projection import zone_to_lonlat
 from terrascope.geo.tiles import Tile, Zone
+from terrascope.kernels.evidence import observed_window
 from terrascope.monitor.footprint import tile_pixel_area
 from terrascope.products.layers import LayerSource
 from terrascope.products.patches import KINDS, Part, Patches
@@ -98,8 +99,7 @@ def _label_tile(
     patches: Patches,
 ) -> tuple[_Edges, _Seam]:
     """Add a tile's parts; return those at its edges, and the pixels near the zone's border."""
-    ys, xs = np.flatnonzero(changed.any(axis=1)), np.flatnonzero(changed.any(axis=0))
-    rows, columns = slice(int(ys[0]), int(ys[-1]) + 1), slice(int(xs[0]), int(xs[-1]) + 1)
+    rows, columns = observed_window(changed)
     labels = np.zeros(changed.shape, np.int32)
     count = ndimage.label(changed[rows, columns], _EIGHT, output=labels[rows, columns])
     y, x = np.nonzero(labels[rows, columns])

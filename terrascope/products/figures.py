@@ -35,6 +35,8 @@ __all__ = [
     "scale_bar",
 ]
 
+_LEAST_PX = 64
+
 
 @dataclasses.dataclass(frozen=True)
 class ScaleBar:
@@ -223,7 +225,7 @@ def draw_overview(
 
 
 def event_window(
-    bounds_px: tuple[int, int, int, int], shape_yx: tuple[int, int], *, least_px: int = 64
+    bounds_px: tuple[int, int, int, int], shape_yx: tuple[int, int]
 ) -> tuple[slice, slice]:
     """Return a square window around an event, with its surroundings.
 
@@ -233,16 +235,14 @@ def event_window(
         First row, first column, row and column past the last, of the event.
     shape_yx : tuple of int
         Size of the raster that is cut.
-    least_px : int
-        Smallest side.
 
     Returns
     -------
     window : tuple of slice
-        Rows and columns inside the raster; square where the raster allows.
+        Rows and columns inside the raster, 64 or more; square where the raster allows.
     """
     top, left, bottom, right = bounds_px
-    side = max(least_px, math.ceil(1.6 * max(bottom - top, right - left)))
+    side = max(_LEAST_PX, math.ceil(1.6 * max(bottom - top, right - left)))
     windows = []
     for first, last, size in ((top, bottom, shape_yx[0]), (left, right, shape_yx[1])):
         start = min(max((first + last - side) // 2, 0), max(size - side, 0))

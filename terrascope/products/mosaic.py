@@ -18,10 +18,10 @@ from terrascope.geo.aoi import Aoi
 from terrascope.geo.tiles import TILE_M, Tile, Zone
 from terrascope.products.cog import CogWriter
 from terrascope.products.layers import LAYERS, LayerSource, map_values
-from terrascope.products.resample import MosaicGrid, MosaicWindow, source_pixels
+from terrascope.products.resample import MosaicGrid, source_pixels
 from terrascope.types import Status
 
-__all__ = ["MapFiles", "mosaic_crs", "mosaic_grid", "write_maps"]
+__all__ = ["MapFiles", "mosaic_crs", "mosaic_grid", "write_maps", "zone_grid"]
 
 _EQUAL_AREA = "EPSG:6933"
 _OUTSIDE = int(Status.OUTSIDE)
@@ -76,15 +76,21 @@ def write_maps(
     Memory is bounded by a few tiles; the cost follows the ground that has
     results, not the extent. The same source gives the same bytes.
     """
+    if not source.tiles:
+        return MapFiles({}, {})
     by_zone: dict[Zone, list[Tile]] = {}
     for tile in source.tiles:
         by_zone.setdefault(tile.zone, []).append(tile)
-    zones = {
-        zone.id: _write_zone(source, tiles, folder / zone.id, tags)
-        for zone, tiles in sorted(by_zone.items())
-    }
-    mosaic = _write_mosaic(source, folder, aoi, crs, tags) if by_zone else {}
-    return MapFiles(mosaic, zones)
+    grid = mosaic_grid(aoi, crs or mosaic_crs(source.tiles, aoi), source.resolution_m)
+    zones = {}
+    with _writers(source, folder, grid, tags) as mosaic:
+        for zone, tiles in sorted(by_zone.items()):
+            own = zone_grid(tiles, source.resolution_m)
+            with _writers(source, folder / zone.id, own, tags) as writers:
+                for tile, status in _results(source, tiles):
+                    _show(source, tile, status, ((own, writers), (grid, mosaic)))
+            zones[zone.id] = {name: writer.path for name, writer in writers.items()}
+    return MapFiles({name: writer.path for name, writer in mosaic.items()}, zones)
 
 
 def mosaic_crs(tiles: Sequence[Tile], aoi: Aoi) -> str:
@@ -146,6 +152,29 @@ def mosaic_grid(aoi: Aoi, crs: str, resolution_m: int) -> MosaicGrid:
     return MosaicGrid(crs, transform, (max(north - south, 1), max(east - west, 1)))
 
 
+def zone_grid(tiles: Sequence[Tile], resolution_m: int) -> MosaicGrid:
+    """Return the pixel grid of one zone's rasters.
+
+    Parameters
+    ----------
+    tiles : sequence of Tile
+        All of one zone, at least one.
+    resolution_m : int
+        Pixel size in metres.
+
+    Returns
+    -------
+    grid : MosaicGrid
+        The rectangle around the tiles, in the zone's CRS.
+    """
+    columns, rows = [tile.column for tile in tiles], [tile.row for tile in tiles]
+    west, north = min(columns) * TILE_M, (max(rows) + 1) * TILE_M
+    side = TILE_M // resolution_m
+    shape = ((max(rows) - min(rows) + 1) * side, (max(columns) - min(columns) + 1) * side)
+    transform = Affine(resolution_m, 0.0, west, 0.0, -resolution_m, north)
+    return MosaicGrid(f"EPSG:{tiles[0].zone.epsg}", transform, shape)
+
+
 def _results(
     source: LayerSource, tiles: Sequence[Tile]
 ) -> Iterator[tuple[Tile, NDArray[np.uint8]]]:
@@ -160,18 +189,20 @@ def _show(
     source: LayerSource,
     tile: Tile,
     status: NDArray[np.uint8],
-    writers: Mapping[str, CogWriter],
-    window: MosaicWindow,
+    maps: Sequence[tuple[MosaicGrid, Mapping[str, CogWriter]]],
 ) -> None:
-    """Write what a window shows of a tile, all layers."""
-    where = window.index >= 0
-    shown = status.ravel()[window.index]
-    for name, writer in writers.items():
-        values = source.read(tile, name)
+    """Write a tile to all rasters that show it; each layer is read once."""
+    inside = status != _OUTSIDE
+    found = [(source_pixels(grid, tile, source.resolution_m, inside), w) for grid, w in maps]
+    shown = [(window, writers) for window, writers in found if window is not None]
+    for name in maps[0][1]:
+        values = status if name == "status" else source.read(tile, name)
         if values is None:
             raise ProductError(f"tile {tile}: has a status but no {name}; the result is incomplete")
-        mapped = map_values(LAYERS[name], values.ravel()[window.index], shown)
-        writer.write(window.row, window.column, mapped, where)
+        for window, writers in shown:
+            at = window.index
+            mapped = map_values(LAYERS[name], values.ravel()[at], status.ravel()[at])
+            writers[name].write(window.row, window.column, mapped, at >= 0)
 
 
 @contextlib.contextmanager
@@ -193,41 +224,3 @@ def _writers(
             for name in source.layers
             if name in LAYERS
         }
-
-
-def _write_zone(
-    source: LayerSource, tiles: Sequence[Tile], folder: Path, tags: Mapping[str, str] | None
-) -> dict[str, Path]:
-    columns, rows = [tile.column for tile in tiles], [tile.row for tile in tiles]
-    west, north = min(columns) * TILE_M, (max(rows) + 1) * TILE_M
-    side = TILE_M // source.resolution_m
-    shape = ((max(rows) - min(rows) + 1) * side, (max(columns) - min(columns) + 1) * side)
-    transform = Affine(source.resolution_m, 0.0, west, 0.0, -source.resolution_m, north)
-    grid = MosaicGrid(f"EPSG:{tiles[0].zone.epsg}", transform, shape)
-    return _write(source, tiles, folder, grid, tags)
-
-
-def _write_mosaic(
-    source: LayerSource,
-    folder: Path,
-    aoi: Aoi,
-    crs: str | None,
-    tags: Mapping[str, str] | None,
-) -> dict[str, Path]:
-    grid = mosaic_grid(aoi, crs or mosaic_crs(source.tiles, aoi), source.resolution_m)
-    return _write(source, source.tiles, folder, grid, tags)
-
-
-def _write(
-    source: LayerSource,
-    tiles: Sequence[Tile],
-    folder: Path,
-    grid: MosaicGrid,
-    tags: Mapping[str, str] | None,
-) -> dict[str, Path]:
-    with _writers(source, folder, grid, tags) as writers:
-        for tile, status in _results(source, tiles):
-            window = source_pixels(grid, tile, source.resolution_m, status != _OUTSIDE)
-            if window is not None:
-                _show(source, tile, status, writers, window)
-    return {name: writer.path for name, writer in writers.items()}

@@ -8,7 +8,6 @@ next run finds it, uploads all again and removes what is stale.
 from __future__ import annotations
 
 import mimetypes
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,7 @@ from obstore.store import ObjectStore, S3Store
 
 from terrascope.errors import ProductError
 from terrascope.products.manifest import MANIFEST, Manifest
+from terrascope.store.storage import s3_endpoint
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, S3Config
@@ -53,7 +53,7 @@ class ObjectFolder:
         folder : ObjectFolder
             At that prefix. The service verifies the checksum of each upload.
         """
-        endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+        endpoint = s3_endpoint()
         config: S3Config = {"checksum_algorithm": "SHA256"}
         options: ClientConfig = {}
         if endpoint:

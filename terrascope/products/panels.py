@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import shapely
-from numpy.typing import NDArray
+from affine import Affine
 
 from terrascope.geo.projection import project_to_zone
 from terrascope.geo.tiles import Tile
 from terrascope.kernels.seasonal import nan_median
+from terrascope.monitor.footprint import polygon_mask
 from terrascope.monitor.normalisation import decode
 from terrascope.monitor.screen import ScreenPlan
 from terrascope.periods import Period
@@ -30,8 +31,14 @@ if TYPE_CHECKING:
 
 __all__ = ["draw_panels"]
 
-_COLOURS = (("red", "green", "blue"), ("swir16", "nir", "red"), ("nir", "red", "green"))
-"""Band combinations, the most familiar first."""
+_COLOURS = (
+    ("red", "green", "blue"),
+    ("swir16", "nir", "red"),
+    ("nir", "red", "green"),
+    ("red",),
+    ("vv", "vh"),
+)
+"""Band combinations, the most familiar first; the screen needs red, so one of them fits."""
 
 _MOST_PERIODS = 12
 
@@ -61,28 +68,37 @@ def draw_panels(
         In the order of `ids`; an event without a cube to show is left out.
     """
     by_id = dict(zip(events["event_id"], events.itertuples(), strict=True))
-    drawn = (_draw(plan, store, by_id[name]) for name in ids)
+    present = frozenset(store.groups())
+    drawn = (_draw(plan, store, present, by_id[name]) for name in ids)
     return tuple(figure for figure in drawn if figure is not None)
 
 
-def _draw(plan: ScreenPlan, store: Store, event: object) -> EventFigure | None:
-    zone = Tile.parse(event.tiles[0]).zone  # type: ignore[attr-defined]
-    outline = project_to_zone(event.geometry, zone)  # type: ignore[attr-defined]
+def _draw(
+    plan: ScreenPlan, store: Store, present: frozenset[str], event: Any
+) -> EventFigure | None:
+    zone = Tile.parse(event.tiles[0]).zone
+    outline = project_to_zone(event.geometry, zone)
     rows, columns = _window(plan, zone, outline)
-    crops = _crops(plan, store, zone, rows, columns)
+    crops = _crops(plan, store, present, zone, rows, columns)
     if crops is None:
         return None
     before, after, balanced = crops
     root, group = store.root(), plan.result_group(zone)
+    affine = zone_geobox(zone, plan.resolution_m).affine
     return draw_event(
-        event.event_id,  # type: ignore[attr-defined]
+        event.event_id,
         before=before,
         after=after,
         status=read_window(root, f"{group}/status", rows, columns),
         kind=read_window(root, f"{group}/change_kind", rows, columns),
-        mask=_mask(plan, zone, outline, rows, columns),
+        mask=polygon_mask(
+            [outline],
+            (rows.stop - rows.start, columns.stop - columns.start),
+            affine @ Affine.translation(columns.start, rows.start),
+        ),
         gsd_m=plan.resolution_m,
         labels=(_label(_season(plan)), _label(plan.target)),
+        place=f"Event {event.event_id}",
         balanced=balanced,
     )
 
@@ -92,8 +108,8 @@ def _window(plan: ScreenPlan, zone: Zone, outline: shapely.Geometry) -> tuple[sl
     inverse = ~zone_geobox(zone, plan.resolution_m).affine
     left, top = (int(v) for v in inverse * (west, north))
     right, bottom = (int(v) + 1 for v in inverse * (east, south))
-    window = event_window((top, left, bottom, right), zone_shape(plan.resolution_m))
-    return tuple(_middle(part) for part in window)  # type: ignore[return-value]
+    rows, columns = event_window((top, left, bottom, right), zone_shape(plan.resolution_m))
+    return _middle(rows), _middle(columns)
 
 
 def _middle(part: slice) -> slice:
@@ -102,14 +118,18 @@ def _middle(part: slice) -> slice:
 
 
 def _crops(
-    plan: ScreenPlan, store: Store, zone: Zone, rows: slice, columns: slice
+    plan: ScreenPlan,
+    store: Store,
+    present: frozenset[str],
+    zone: Zone,
+    rows: slice,
+    columns: slice,
 ) -> tuple[FloatArray, FloatArray, bool] | None:
     """Pictures of both dates: optical where there is one, else radar; and how to stretch them."""
-    present = set(store.groups())
     for sensor in sorted(plan.groups, reverse=True):
         groups = [g for g in plan.zone_groups(sensor, zone) if g in present]
         bands = plan.bands[sensor]
-        combination = next((c for c in _COLOURS if set(c) <= set(bands)), bands)
+        combination = next(c for c in _COLOURS if set(c) <= set(bands))
         places = [bands.index(band) for band in combination]
         for group in groups:
             path = f"{group}/{SENSORS[sensor].variable}"
@@ -144,16 +164,6 @@ def _median(
     times = [period.index for period in periods[-_MOST_PERIODS:]]
     stored = read_window(store.root(), path, rows, columns, times=times, bands=places)
     return nan_median(decode(stored, sensor))
-
-
-def _mask(
-    plan: ScreenPlan, zone: Zone, outline: shapely.Geometry, rows: slice, columns: slice
-) -> NDArray[np.bool_]:
-    affine = zone_geobox(zone, plan.resolution_m).affine
-    x = affine.c + (np.arange(columns.start, columns.stop) + 0.5) * affine.a
-    y = affine.f + (np.arange(rows.start, rows.stop) + 0.5) * affine.e
-    shapely.prepare(outline)
-    return np.asarray(shapely.contains_xy(outline, *np.meshgrid(x, y)), dtype=np.bool_)
 
 
 def _label(periods: Sequence[Period]) -> str:

@@ -1,4 +1,4 @@
-"""Parts of patches of change, and a union-find forest that says which belong together."""
+"""Parts of patches of change, and which of them belong together."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import dataclasses
 import numpy as np
 import shapely
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from terrascope.geo.tiles import Tile
 from terrascope.types import ChangeKind
@@ -62,12 +64,12 @@ class Patches:
     ----------
     parts : list of Part
         All parts that may belong to a patch of the minimum size.
-    parents : list of int
-        Union-find forest over `parts`.
+    pairs : list of ndarray of int64, shape (n, 2)
+        Indices of parts that touch.
     """
 
     parts: list[Part] = dataclasses.field(default_factory=list)
-    parents: list[int] = dataclasses.field(default_factory=list)
+    pairs: list[NDArray[np.int64]] = dataclasses.field(default_factory=list)
 
     def add(self, part: Part) -> int:
         """Add a part that belongs to no other yet.
@@ -83,26 +85,7 @@ class Patches:
             Its place in `parts`.
         """
         self.parts.append(part)
-        self.parents.append(len(self.parents))
         return len(self.parts) - 1
-
-    def root(self, index: int) -> int:
-        """Return the representative of a part's patch.
-
-        Parameters
-        ----------
-        index : int
-            Of the part.
-
-        Returns
-        -------
-        root : int
-            The same for all parts of the patch.
-        """
-        while self.parents[index] != index:
-            self.parents[index] = self.parents[self.parents[index]]
-            index = self.parents[index]
-        return index
 
     def join(self, first: NDArray[np.int64], second: NDArray[np.int64]) -> None:
         """Join parts in pairs.
@@ -113,9 +96,7 @@ class Patches:
             Indices; pairs with a negative index are left aside.
         """
         both = (first >= 0) & (second >= 0)
-        for a, b in np.unique(np.column_stack([first[both], second[both]]), axis=0).tolist():
-            low, high = sorted((self.root(a), self.root(b)))
-            self.parents[high] = low
+        self.pairs.append(np.unique(np.column_stack([first[both], second[both]]), axis=0))
 
     def groups(self) -> list[list[Part]]:
         """Return the patches.
@@ -125,7 +106,13 @@ class Patches:
         groups : list of list of Part
             Parts of a patch sorted by tile and first pixel.
         """
+        if not self.parts:
+            return []
+        first, second = np.concatenate([np.empty((0, 2), np.int64), *self.pairs]).T
+        size = len(self.parts)
+        touching = coo_array((np.ones(len(first), np.int8), (first, second)), (size, size))
         found: dict[int, list[Part]] = {}
-        for index, part in enumerate(self.parts):
-            found.setdefault(self.root(index), []).append(part)
+        patch_of = connected_components(touching, directed=False)[1]
+        for part, patch in zip(self.parts, patch_of.tolist(), strict=True):
+            found.setdefault(patch, []).append(part)
         return [sorted(group, key=lambda p: (p.tile, p.first)) for group in found.values()]

@@ -27,6 +27,7 @@ __all__ = [
     "render_probability",
 ]
 
+_CUT_PERCENT = 1.0  # at either end of the pooled values, for glints and shadows
 _HATCH_LIGHT = (206, 210, 214)
 _HATCH_DARK = (160, 166, 173)
 _HATCH_PERIOD = 6
@@ -72,17 +73,13 @@ class Stretch:
     high: tuple[float, ...]
 
 
-def common_stretch(
-    images: Sequence[FloatArray], *, percent: float = 1.0, balanced: bool = True
-) -> Stretch:
+def common_stretch(images: Sequence[FloatArray], *, balanced: bool = True) -> Stretch:
     """Choose one stretch for several dates, so that a difference seen is a difference measured.
 
     Parameters
     ----------
     images : sequence of ndarray of float32, shape (band, y, x)
         Physical values of the same bands, NaN where missing. Sizes may differ.
-    percent : float
-        Share cut at either end of the pooled values.
     balanced : bool
         One span for all bands, so that grey ground stays grey (reflectance); False
         where bands differ in nature (radar).
@@ -103,7 +100,9 @@ def common_stretch(
     low, high = [], []
     for band in range(counts.pop()):
         pooled = np.concatenate([image[band][np.isfinite(image[band])] for image in images])
-        ends = np.percentile(pooled, (percent, 100 - percent)) if pooled.size else (0.0, 1.0)
+        ends = (
+            np.percentile(pooled, (_CUT_PERCENT, 100 - _CUT_PERCENT)) if pooled.size else (0.0, 1.0)
+        )
         flat = ends[1] - ends[0] < 1e-9
         low.append(float(ends[0]) - 0.5 * flat)
         high.append(float(ends[1]) + 0.5 * flat)
@@ -261,7 +260,7 @@ def encode(rgba: NDArray[np.uint8], alt: str) -> Picture:
     picture : Picture
         Equal arrays give equal bytes (no time stamp inside).
     """
-    image = Image.fromarray(np.ascontiguousarray(rgba), "RGBA" if rgba.shape[2] == 4 else "RGB")
+    image = Image.fromarray(np.ascontiguousarray(rgba), "RGBA")
     if len(colours := image.getcolors(256) or ()):  # maps have few colours: a palette is smaller
         image = _indexed(rgba, np.array(sorted(colour for _, colour in colours), np.uint8))
     buffer = io.BytesIO()

@@ -32,7 +32,7 @@ from terrascope.products.manifest import (
     inventory,
 )
 from terrascope.products.objects import ObjectFolder
-from terrascope.products.redact import redact_text, redact_url
+from terrascope.redact import redact_text, redact_url
 from terrascope.store.storage import local_root
 
 __all__ = ["check_published", "open_staging", "publish", "read_text", "write_text"]

@@ -21,14 +21,21 @@ from markupsafe import Markup
 from terrascope.products.figures import EventFigure, ReportFigures
 from terrascope.products.palette import KIND_COLOURS, KIND_NAMES, STATUS_NAMES, hex_colour
 from terrascope.products.summary import EventRow, RunSummary, SceneCount
-from terrascope.products.wording import cautions, format_area, format_share, headline, plural
+from terrascope.products.wording import (
+    SENSOR_NAMES,
+    cautions,
+    format_area,
+    format_share,
+    headline,
+    plural,
+)
 from terrascope.types import ChangeKind
 
 __all__ = ["render_report", "write_report"]
 
 _LISTED_IDS = 400
+_CHART_PX = 96.0  # the highest bar; the template draws the axis there
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-_SENSORS = {"sentinel-2": "Sentinel-2", "sentinel-1": "Sentinel-1"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +99,7 @@ def render_report(summary: RunSummary, figures: ReportFigures) -> str:
     environment.globals.update(
         kind_names=KIND_NAMES,
         status_names=STATUS_NAMES,
-        sensor_names=_SENSORS,
+        sensor_names=SENSOR_NAMES,
         kind_colours={kind: hex_colour(rgb) for kind, rgb in KIND_COLOURS.items()},
     )
     return environment.get_template("report.html.j2").render(_context(summary, figures))
@@ -185,7 +192,7 @@ def _paired(
     return tuple((n, row, by_id.get(row.id)) for n, row in enumerate(rows, start=1))
 
 
-def _columns(scenes: Sequence[SceneCount], *, height: float = 96.0) -> tuple[_Column, ...]:
+def _columns(scenes: Sequence[SceneCount]) -> tuple[_Column, ...]:
     """Lay out the bar chart of scenes per month (per year where the months would not fit)."""
     for length in (7, 4):
         keys = sorted({(s.period[:length], s.role) for s in scenes})
@@ -198,7 +205,7 @@ def _columns(scenes: Sequence[SceneCount], *, height: float = 96.0) -> tuple[_Co
     for (label, role), group in groups.items():
         if previous is not None and _apart(previous, label):
             x += 12
-        columns.append(_column(x, label, role, group, height / top))
+        columns.append(_column(x, label, role, group, _CHART_PX / top))
         previous, x = label, x + 26
     return tuple(columns)
 
@@ -211,7 +218,7 @@ def _column(x: float, label: str, role: str, group: Sequence[SceneCount], scale:
         if count:
             rects.append((sensor, base, count * scale))
             base += count * scale
-            said.append(f"{count} {_SENSORS[sensor]}")
+            said.append(f"{count} {SENSOR_NAMES[sensor]}")
     total = sum(s.count for s in group)
     return _Column(x, label, role, total, tuple(rects), f"{label} ({role}): {', '.join(said) or 0}")
 

@@ -15,8 +15,8 @@ import datetime as dt
 import json
 from typing import Any
 
-from terrascope.products.redact import redact_text, redact_url
-from terrascope.products.summary import Completeness, dump_json
+from terrascope.products.summary import Completeness, dump_json, publishable
+from terrascope.redact import redact_text
 from terrascope.types import Quarantine
 
 __all__ = ["Attempt", "RunLog", "StageRecord"]
@@ -164,10 +164,7 @@ class RunLog:
                 "outcome": self.attempts[-1].outcome if self.attempts else "never run",
                 "completeness": completeness
                 and {**dataclasses.asdict(completeness), "share": completeness.share},
-                "quarantined": [
-                    dataclasses.replace(q, cause=redact_text(q.cause), url=redact_url(q.url))
-                    for q in sorted(set(self.quarantined))
-                ],
+                "quarantined": publishable(self.quarantined),
                 "attempts": self.attempts,
             }
         )

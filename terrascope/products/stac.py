@@ -27,8 +27,8 @@ from terrascope.geo.antimeridian import lonlat_bounds, polygons_of, split_at_ant
 from terrascope.geo.footprints import tile_outlines
 from terrascope.geo.tiles import Tile, Zone
 from terrascope.products.layers import LayerSpec
-from terrascope.products.redact import redact_text, redact_url
 from terrascope.products.summary import RunSummary, dump_json
+from terrascope.redact import redact_text, redact_url
 
 __all__ = ["SourceItem", "ZoneMaps", "build_stac", "write_stac"]
 
@@ -95,7 +95,6 @@ def write_stac(
     zones: Sequence[ZoneMaps],
     *,
     mosaic: Sequence[LayerSpec] = (),
-    licence: str = "other",
 ) -> tuple[Path, ...]:
     """Write ``stac/collection.json`` and one file per item.
 
@@ -109,15 +108,13 @@ def write_stac(
         One entry per zone.
     mosaic : sequence of LayerSpec
         Layers that exist as ``maps/NAME.tif`` too.
-    licence : str
-        SPDX id of the products' licence, ``"other"`` where the owner states none.
 
     Returns
     -------
     paths : tuple of Path
         The collection first.
     """
-    collection, items = build_stac(summary, zones, mosaic=mosaic, licence=licence)
+    collection, items = build_stac(summary, zones, mosaic=mosaic)
     target = folder / "stac"
     target.mkdir(parents=True, exist_ok=True)
     paths = []
@@ -134,7 +131,6 @@ def build_stac(
     zones: Sequence[ZoneMaps],
     *,
     mosaic: Sequence[LayerSpec] = (),
-    licence: str = "other",
 ) -> tuple[pystac.Collection, tuple[pystac.Item, ...]]:
     """Describe the output folder; all addresses are relative to its ``stac/``.
 
@@ -146,8 +142,6 @@ def build_stac(
         One entry per zone.
     mosaic : sequence of LayerSpec
         Layers of the regional mosaic.
-    licence : str
-        SPDX id, or ``"other"``.
 
     Returns
     -------
@@ -171,7 +165,7 @@ def build_stac(
             + " ".join(summary.notices)
         ),
         extent=pystac.Extent(pystac.SpatialExtent(boxes), pystac.TemporalExtent([[start, end]])),
-        license=licence,
+        license="other",  # the owner of the output has stated none
         providers=[
             pystac.Provider(
                 "ESA / Copernicus",
@@ -183,10 +177,9 @@ def build_stac(
         href="./collection.json",
         catalog_type=pystac.CatalogType.SELF_CONTAINED,
     )
-    if licence == "other":
-        collection.add_link(
-            pystac.Link("license", _SENTINEL_TERMS, "application/pdf", "Terms of the Sentinel data")
-        )
+    collection.add_link(
+        pystac.Link("license", _SENTINEL_TERMS, "application/pdf", "Terms of the Sentinel data")
+    )
     for layer in mosaic:
         _add_layer(collection, layer, f"../maps/{layer.name}.tif", summary, key="mosaic-")
     for key, name, media_type, title, roles in _FILES:

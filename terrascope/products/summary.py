@@ -30,10 +30,10 @@ import datetime as dt
 import enum
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from terrascope.products.redact import redact_settings, redact_text, redact_url
+from terrascope.redact import redact_settings, redact_text, redact_url
 from terrascope.types import ChangeKind, Quarantine, Status
 
 __all__ = [
@@ -50,6 +50,7 @@ __all__ = [
     "SensorUse",
     "Total",
     "dump_json",
+    "publishable",
 ]
 
 
@@ -319,11 +320,7 @@ class DataQuality:
     masks: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        cleaned = {
-            dataclasses.replace(q, cause=redact_text(q.cause), url=redact_url(q.url))
-            for q in self.quarantined
-        }
-        object.__setattr__(self, "quarantined", tuple(sorted(cleaned)))
+        object.__setattr__(self, "quarantined", publishable(self.quarantined))
         for name in ("radiometry", "catalog"):
             object.__setattr__(self, name, tuple(redact_text(t) for t in getattr(self, name)))
 
@@ -431,6 +428,26 @@ class RunSummary:
         for row, scene in zip(document["scenes"], self.scenes, strict=True):
             row["count"] = scene.count
         return dump_json(document)
+
+
+def publishable(quarantined: Iterable[Quarantine]) -> tuple[Quarantine, ...]:
+    """Take the secrets out of what was left out.
+
+    Parameters
+    ----------
+    quarantined : iterable of Quarantine
+        Their causes and addresses come from catalogs and libraries.
+
+    Returns
+    -------
+    cleaned : tuple of Quarantine
+        Sorted, each once.
+    """
+    cleaned = {
+        dataclasses.replace(q, cause=redact_text(q.cause), url=redact_url(q.url))
+        for q in quarantined
+    }
+    return tuple(sorted(cleaned))
 
 
 def dump_json(document: Mapping[str, Any]) -> str:

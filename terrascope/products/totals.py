@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from terrascope.geo.aoi import Aoi
 from terrascope.geo.footprints import intersect_pairs
+from terrascope.kernels.evidence import observed_window
 from terrascope.monitor.footprint import aoi_mask, tile_pixel_area
 from terrascope.products.layers import LayerSource
 from terrascope.types import ChangeKind, Status
@@ -55,33 +56,6 @@ class GroundTotals:
         states = (Status.PROVISIONAL, Status.CONFIRMED)
         return sum(v for (status, _), v in self.by_state.items() if status in states)
 
-    def by_status(self) -> dict[Status, float]:
-        """Return square metres by status.
-
-        Returns
-        -------
-        areas : dict of Status to float
-            In order of the codes.
-        """
-        found: dict[Status, float] = {}
-        for (status, _), area in sorted(self.by_state.items()):
-            found[status] = found.get(status, 0.0) + area
-        return found
-
-    def by_kind(self) -> dict[ChangeKind, float]:
-        """Return square metres of provisional and confirmed change by kind.
-
-        Returns
-        -------
-        areas : dict of ChangeKind to float
-            In order of the codes.
-        """
-        found: dict[ChangeKind, float] = {}
-        for (status, kind), area in sorted(self.by_state.items()):
-            if status in (Status.PROVISIONAL, Status.CONFIRMED):
-                found[kind] = found.get(kind, 0.0) + area
-        return dict(sorted(found.items()))
-
 
 def totals(
     source: LayerSource, aoi: Aoi, regions: Sequence[Aoi] = ()
@@ -120,7 +94,7 @@ def totals(
         asked = aoi_mask(aoi, tile, source.resolution_m)
         if not asked.any():
             continue
-        window = _window(asked)
+        window = observed_window(asked)
         asked = asked[window]
         found = [
             None if values is None else values[window][asked]
@@ -159,12 +133,6 @@ def _states(
 
 def _add_up(state: NDArray[np.int64], area: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.bincount(state, area, len(_STATES)).astype(np.float64)
-
-
-def _window(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
-    """Return rows and columns that hold all of a mask."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
 
 def _totals(name: str, sums: NDArray[np.float64]) -> GroundTotals:

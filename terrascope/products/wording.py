@@ -5,14 +5,25 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import Counter
+from types import MappingProxyType
 
 from terrascope.products.palette import KIND_NAMES
 from terrascope.products.summary import RunSummary
 from terrascope.types import ChangeKind
 
-__all__ = ["Headline", "cautions", "format_area", "format_share", "headline", "plural"]
+__all__ = [
+    "SENSOR_NAMES",
+    "Headline",
+    "cautions",
+    "format_area",
+    "format_share",
+    "headline",
+    "plural",
+]
 
-_SENSOR_NAMES = {"sentinel-1": "Sentinel-1", "sentinel-2": "Sentinel-2"}
+SENSOR_NAMES = MappingProxyType({"sentinel-1": "Sentinel-1", "sentinel-2": "Sentinel-2"})
+"""What a reader calls each sensor."""
+
 _THIN = "\u202f"  # narrow no-break space
 
 
@@ -163,7 +174,7 @@ def cautions(summary: RunSummary) -> tuple[str, ...]:
         )
     for use in summary.sensors:
         if not use.used:
-            name = _SENSOR_NAMES.get(use.sensor, use.sensor)
+            name = SENSOR_NAMES.get(use.sensor, use.sensor)
             found.append(f"{name} ({use.collection}) was not used: {use.reason or 'no reason'}.")
     scenes = {quarantine.item for quarantine in summary.quality.quarantined}
     if scenes:

@@ -14,7 +14,7 @@ from odc.geo.geobox import GeoBox
 
 from terrascope.errors import ReadError
 from terrascope.readers.files import asset_of
-from terrascope.readers.protocol import RESAMPLING, fill_value
+from terrascope.readers.protocol import BandReader, fill_value
 from terrascope.readers.raster import read_onto
 from terrascope.types import SceneRef
 
@@ -95,7 +95,7 @@ class MemoryRaster:
 
 
 @dataclasses.dataclass(frozen=True)
-class MemoryReader:
+class MemoryReader(BandReader):
     """Read scenes whose rasters are held in memory, through the same resampling as files.
 
     Parameters
@@ -106,34 +106,9 @@ class MemoryReader:
 
     rasters: Mapping[str, MemoryRaster | ReadError]
 
-    def read(
-        self, scene: SceneRef, bands: Sequence[str], geobox: GeoBox, *, resampling: str
+    def _read(
+        self, scene: SceneRef, bands: Sequence[str], geobox: GeoBox, resampling: str
     ) -> NDArray[Any]:
-        """Read bands of one scene; see `terrascope.readers.Reader`.
-
-        Parameters
-        ----------
-        scene : SceneRef
-            The scene.
-        bands : sequence of str
-            Canonical names.
-        geobox : odc.geo.geobox.GeoBox
-            The wanted grid.
-        resampling : {"nearest", "bilinear"}
-            Used only where the grids differ.
-
-        Returns
-        -------
-        numbers : ndarray, shape (band, y, x)
-            As stored.
-
-        Raises
-        ------
-        ReadError
-            If a raster is missing or stands for a failure.
-        """
-        if resampling not in RESAMPLING:
-            raise ValueError(f"resampling {resampling!r}: expected one of {RESAMPLING}")
         rasters = [self._raster(scene, band) for band in bands]
         numbers = np.empty(
             (len(bands), *geobox.shape.yx), np.result_type(*(r.dtype for r in rasters))

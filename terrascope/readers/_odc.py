@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from terrascope.readers.files import FileAccess
-from terrascope.readers.protocol import RESAMPLING, epsg_of
+from terrascope.readers.protocol import BandReader, epsg_of
 from terrascope.types import SceneRef
 
 __all__ = ["OdcReader"]
@@ -27,7 +27,7 @@ _EXTENSIONS = [
 
 
 @dataclasses.dataclass(frozen=True)
-class OdcReader:
+class OdcReader(BandReader):
     """Read through `odc.stac.load`.
 
     odc-loader's own driver pastes pixels although grids are up to 0.05 pixel
@@ -41,50 +41,20 @@ class OdcReader:
 
     access: FileAccess = dataclasses.field(default_factory=FileAccess)
 
-    def read(
-        self, scene: SceneRef, bands: Sequence[str], geobox: GeoBox, *, resampling: str
-    ) -> NDArray[Any]:
-        """Read bands of one scene; see `terrascope.readers.Reader`.
-
-        Parameters
-        ----------
-        scene : SceneRef
-            The scene.
-        bands : sequence of str
-            Canonical names.
-        geobox : odc.geo.geobox.GeoBox
-            The wanted grid.
-        resampling : {"nearest", "bilinear"}
-            Used only where the grids differ.
-
-        Returns
-        -------
-        numbers : ndarray, shape (band, y, x)
-            As stored.
-
-        Raises
-        ------
-        ReadError
-            If any band cannot be read entirely, or contradicts the item.
-        """
-        if resampling not in RESAMPLING:
-            raise ValueError(f"resampling {resampling!r}: expected one of {RESAMPLING}")
-        with self.access.session():
-            return self._read(scene, bands, geobox, resampling)
-
     def _read(
         self, scene: SceneRef, bands: Sequence[str], geobox: GeoBox, resampling: str
     ) -> NDArray[Any]:
-        dtypes = {band: self.access.dtype(scene, band) for band in bands}
-        data = odc.stac.load(
-            [_item(scene, dtypes, geobox)],
-            bands=list(bands),
-            geobox=geobox,
-            groupby="id",
-            resampling=resampling,
-            dtype={band: str(dtype) for band, dtype in dtypes.items()},
-            driver=_Driver(self.access, scene),
-        )
+        with self.access.session():
+            dtypes = {band: self.access.dtype(scene, band) for band in bands}
+            data = odc.stac.load(
+                [_item(scene, dtypes, geobox)],
+                bands=list(bands),
+                geobox=geobox,
+                groupby="id",
+                resampling=resampling,
+                dtype={band: str(dtype) for band, dtype in dtypes.items()},
+                driver=_Driver(self.access, scene),
+            )
         return np.stack([data[band].values[0] for band in bands])
 
 

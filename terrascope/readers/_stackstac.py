@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from affine import Affine
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.windows import Window
@@ -16,19 +15,19 @@ from stackstac.prepare import prepare_items
 from stackstac.to_dask import asset_table_to_reader_and_window
 
 from terrascope.readers.files import FileAccess
-from terrascope.readers.protocol import RESAMPLING, epsg_of
+from terrascope.readers.protocol import BandReader, epsg_of
 from terrascope.types import SceneRef
 
 __all__ = ["StackstacReader"]
 
 
 @dataclasses.dataclass(frozen=True)
-class StackstacReader:
+class StackstacReader(BandReader):
     """Read through stackstac: its item table, its grid and its reader protocol, without Dask.
 
     Blocks are computed where they are needed, so the graph that
-    `stackstac.stack` would build for a single chunk is left out (6-20 ms per call
-    and two more copies). stackstac's own pixel reader always warps through a VRT
+    `stackstac.stack` would build for a single chunk is left out, and with it two
+    copies. stackstac's own pixel reader always warps through a VRT
     whose result depends on the chunk, turns some errors into missing data and
     re-opens files per chunk; its `reader=` argument takes ours instead
     (`FileAccess`), which copies stored numbers where the grids agree.
@@ -41,66 +40,36 @@ class StackstacReader:
 
     access: FileAccess = dataclasses.field(default_factory=FileAccess)
 
-    def read(
-        self, scene: SceneRef, bands: Sequence[str], geobox: GeoBox, *, resampling: str
-    ) -> NDArray[Any]:
-        """Read bands of one scene; see `terrascope.readers.Reader`.
-
-        Parameters
-        ----------
-        scene : SceneRef
-            The scene.
-        bands : sequence of str
-            Canonical names.
-        geobox : odc.geo.geobox.GeoBox
-            The wanted grid.
-        resampling : {"nearest", "bilinear"}
-            Used only where the grids differ.
-
-        Returns
-        -------
-        numbers : ndarray, shape (band, y, x)
-            As stored.
-
-        Raises
-        ------
-        ReadError
-            If any band cannot be read entirely, or contradicts the item.
-        """
-        if resampling not in RESAMPLING:
-            raise ValueError(f"resampling {resampling!r}: expected one of {RESAMPLING}")
-        with self.access.session():
-            return self._read(scene, bands, geobox, resampling)
-
     def _read(
         self, scene: SceneRef, bands: Sequence[str], geobox: GeoBox, resampling: str
     ) -> NDArray[Any]:
-        dtype = np.result_type(*(self.access.dtype(scene, band) for band in bands))
-        table, spec, _, _ = prepare_items(
-            [_item(scene, bands, geobox)],
-            assets=list(bands),
-            epsg=epsg_of(geobox),
-            resolution=(geobox.affine.a, -geobox.affine.e),
-            bounds=tuple(geobox.boundingbox.bbox),
-            snap_bounds=False,
-            rescale=False,
-            dtype=dtype,
-        )
-        entries = asset_table_to_reader_and_window(
-            table,
-            spec,
-            resampling=resampling,
-            dtype=dtype,
-            fill_value=0,
-            rescale=False,
-            gdal_env=None,
-            errors_as_nodata=(),
-            reader=functools.partial(_BandReader, self.access, scene, geobox),
-        )
-        numbers = np.empty((len(bands), *geobox.shape.yx), dtype)
-        whole = Window(0, 0, geobox.shape.x, geobox.shape.y)
-        for plane, (reader, _) in zip(numbers, entries[0], strict=True):
-            reader.read(whole, out=plane)
+        with self.access.session():
+            dtype = np.result_type(*(self.access.dtype(scene, band) for band in bands))
+            table, spec, _, _ = prepare_items(
+                [_item(scene, bands, geobox)],
+                assets=list(bands),
+                epsg=epsg_of(geobox),
+                resolution=(geobox.affine.a, -geobox.affine.e),
+                bounds=tuple(geobox.boundingbox.bbox),
+                snap_bounds=False,
+                rescale=False,
+                dtype=dtype,
+            )
+            entries = asset_table_to_reader_and_window(
+                table,
+                spec,
+                resampling=resampling,
+                dtype=dtype,
+                fill_value=0,
+                rescale=False,
+                gdal_env=None,
+                errors_as_nodata=(),
+                reader=functools.partial(_BandReader, self.access, scene, geobox),
+            )
+            numbers = np.empty((len(bands), *geobox.shape.yx), dtype)
+            whole = Window(0, 0, geobox.shape.x, geobox.shape.y)
+            for plane, (reader, _) in zip(numbers, entries[0], strict=True):
+                reader.read(whole, out=plane)
         return numbers
 
 
@@ -140,7 +109,7 @@ def _item(scene: SceneRef, bands: Sequence[str], geobox: GeoBox) -> dict[str, An
     """
     grid = {
         "proj:epsg": epsg_of(geobox),
-        "proj:transform": list(Affine(*geobox.affine[:6]))[:6],
+        "proj:transform": list(geobox.affine[:6]),
         "proj:shape": list(geobox.shape.yx),
     }
     return {

@@ -15,21 +15,12 @@ from tenacity import (
 )
 
 from terrascope.errors import ReadError
+from terrascope.redact import redact_text
 
-__all__ = ["public_url", "read_error", "retrying", "scrub"]
+__all__ = ["read_error", "retrying"]
 
 _T = TypeVar("_T")
 
-_URL_QUERY = re.compile(
-    r"((?:https?|s3|gs|az|abfs|file|/vsi\w+)[^\s'\"?]*)\?[^\s'\")\],]*", re.IGNORECASE
-)
-_FILE_QUERY = re.compile(r"(\.(?:tiff?|jp2|vrt|zarr|nc))\?[^\s'\",)\]]*", re.IGNORECASE)
-_QUERY_PAIR = re.compile(
-    r"\b(sig|signature|token|x-amz-[\w-]+|se|sp|sv|sr|skoid|key|access_?key\w*|password)"
-    r"=[^\s&'\")\],]+",
-    re.IGNORECASE,
-)
-_USER_INFO = re.compile(r"(?<=://)[^/\s@]+@")
 _TRANSIENT = re.compile(
     r"timed? ?out|timeout|too slow|HTTP (?:response code|error)[^\d]{0,6}(?:408|425|429|5\d\d)"
     r"|response_code=(?:0|408|425|429|5\d\d)\b|response code on [^ ]+: ?(?:0|408|429|5\d\d)\b"
@@ -41,39 +32,6 @@ _TRANSIENT = re.compile(
 _REFUSED = re.compile(
     r"(?:response code|response_code|error)[^\d]{0,6}(?:401|403)\b", re.IGNORECASE
 )
-
-
-def public_url(href: str) -> str:
-    """Return an address without what may be secret.
-
-    Parameters
-    ----------
-    href : str
-        A path or URL, signed or not.
-
-    Returns
-    -------
-    url : str
-        Without query string, fragment and user name.
-    """
-    return _USER_INFO.sub("", href.partition("?")[0].partition("#")[0])
-
-
-def scrub(text: str) -> str:
-    """Remove query strings, signatures and user names from a message.
-
-    Parameters
-    ----------
-    text : str
-        Any message; GDAL's hold complete URLs.
-
-    Returns
-    -------
-    text : str
-        Safe to log and to publish.
-    """
-    text = _FILE_QUERY.sub(r"\1", _URL_QUERY.sub(r"\1", text))
-    return _USER_INFO.sub("", _QUERY_PAIR.sub(r"\1=***", text))
 
 
 def read_error(
@@ -105,12 +63,12 @@ def read_error(
     Returns
     -------
     error : ReadError
-        With scrubbed message; `transient` where a retry can help.
+        With redacted message; `transient` where a retry can help.
     """
     chain: list[str] = []
     link: BaseException | None = cause
     while link is not None and len(chain) < 4:
-        text = " ".join(scrub(str(link)).split())
+        text = " ".join(redact_text(str(link)).split())
         if text and text not in chain:
             chain.append(text)
         link = link.__cause__ or link.__context__
@@ -124,7 +82,7 @@ def read_error(
         f"cannot be read: {message}",
         item=item,
         band=band,
-        url=public_url(href),
+        url=href,
         transient=transient,
     )
 
@@ -151,8 +109,6 @@ def retrying(call: Callable[[], _T], *, attempts: int, wait_s: float) -> _T:
     ReadError
         The last one.
     """
-    if attempts <= 1:
-        return call()
     policy = Retrying(
         stop=stop_after_attempt(attempts),
         wait=wait_exponential(multiplier=wait_s, max=10.0) + wait_random(0.0, wait_s),

@@ -291,11 +291,6 @@ def _local_path(href: str) -> Path | None:
     return None if "://" in href or href.startswith("/vsi") else Path(href)
 
 
-def _without_secrets(error: BaseException) -> BaseException | None:
-    """Keep the chain of causes only where it holds no address: tracebacks are published too."""
-    return None if "://" in f"{error}{error.__cause__}{error.__context__}" else error
-
-
 def _require_not_given_up(href: str, rest_s: float) -> None:
     """Repeat the failure of an address that is left alone for a while."""
     failed = _given_up.get(href)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
@@ -11,7 +12,7 @@ from odc.geo.geobox import GeoBox
 
 from terrascope.types import AssetRef, SceneRef
 
-__all__ = ["RESAMPLING", "Reader", "epsg_of", "fill_value"]
+__all__ = ["RESAMPLING", "BandReader", "Reader", "epsg_of", "fill_value"]
 
 RESAMPLING = ("nearest", "bilinear")
 """The resampling methods of every reader."""
@@ -54,6 +55,48 @@ class Reader(Protocol):
             If any band cannot be read entirely, or contradicts the item.
         """
         ...
+
+
+class BandReader(abc.ABC):
+    """What the readers of this package have in common; a `Reader`."""
+
+    def read(
+        self, scene: SceneRef, bands: Sequence[str], geobox: GeoBox, *, resampling: str
+    ) -> NDArray[Any]:
+        """Read bands of one scene; see `terrascope.readers.Reader`.
+
+        Parameters
+        ----------
+        scene : SceneRef
+            The scene.
+        bands : sequence of str
+            Canonical names.
+        geobox : odc.geo.geobox.GeoBox
+            The wanted grid.
+        resampling : {"nearest", "bilinear"}
+            Used only where the grids differ.
+
+        Returns
+        -------
+        numbers : ndarray, shape (band, y, x)
+            As stored.
+
+        Raises
+        ------
+        ReadError
+            If any band cannot be read entirely, or contradicts the item.
+        ValueError
+            If there is no such resampling.
+        """
+        if resampling not in RESAMPLING:
+            raise ValueError(f"resampling {resampling!r}: expected one of {RESAMPLING}")
+        return self._read(scene, bands, geobox, resampling)
+
+    @abc.abstractmethod
+    def _read(
+        self, scene: SceneRef, bands: Sequence[str], geobox: GeoBox, resampling: str
+    ) -> NDArray[Any]:
+        """Read with checked arguments."""
 
 
 def fill_value(asset: AssetRef, dtype: np.dtype[Any]) -> float:

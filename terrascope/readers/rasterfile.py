@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,6 @@ from odc.geo.crs import CRS
 from rasterio.windows import Window
 
 from terrascope.errors import ReadError
-from terrascope.readers.failures import public_url
 from terrascope.types import AssetRef
 
 __all__ = ["RasterFile"]
@@ -36,7 +34,7 @@ class RasterFile:
         self.shape_yx: tuple[int, int] = dataset.shape
         self.dtype: np.dtype[Any] = np.dtype(dataset.dtypes[0])
         self.nodata: float | None = dataset.nodata
-        self.crs: CRS | None = _crs(dataset.crs.to_wkt()) if dataset.crs else None
+        self.crs: CRS | None = CRS(dataset.crs.to_wkt()) if dataset.crs else None
         self._checked: set[tuple[object, ...]] = set()
 
     def read_window(self, row: int, col: int, out: NDArray[Any]) -> None:
@@ -77,7 +75,7 @@ class RasterFile:
             return
         complaint = self._complaint(asset)
         if complaint is not None:
-            raise ReadError(complaint, item=item, band=band, url=public_url(asset.href))
+            raise ReadError(complaint, item=item, band=band, url=asset.href)
         self._checked.add(stated)
 
     def _complaint(self, asset: AssetRef) -> str | None:
@@ -93,7 +91,7 @@ class RasterFile:
             ),
             (count != 1, f"the file has {count} bands, expected 1"),
             (
-                epsg is not None and self.crs != _crs(f"EPSG:{epsg}"),
+                epsg is not None and self.crs != CRS(f"EPSG:{epsg}"),
                 f"the item states EPSG:{epsg}, the file has {_crs_name(self.crs)}",
             ),
             (
@@ -118,11 +116,6 @@ class RasterFile:
         gap_x = (stated.a - own.a) * x + (stated.b - own.b) * y + (stated.c - own.c)
         gap_y = (stated.d - own.d) * x + (stated.e - own.e) * y + (stated.f - own.f)
         return bool(np.hypot(gap_x, gap_y).max() < _SAME_PX * step)
-
-
-@functools.lru_cache(maxsize=256)
-def _crs(text: str) -> CRS:
-    return CRS(text)
 
 
 def _crs_name(crs: CRS) -> str:

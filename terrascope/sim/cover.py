@@ -8,7 +8,7 @@ import enum
 import numpy as np
 from numpy.typing import NDArray
 
-from terrascope.sim.terrain import Site, Terrain
+from terrascope.sim.terrain import Box, Site, SiteKind, Terrain, bounds
 from terrascope.sim.textures import cells, mix, uniform
 from terrascope.types import BoolArray, FloatArray
 
@@ -58,10 +58,9 @@ class Window:
     above_m: FloatArray
 
     @property
-    def box(self) -> tuple[float, float, float, float]:
+    def box(self) -> Box:
         """West, south, east, north of the pixel centres in metres."""
-        x_m, y_m = self.x_m, self.y_m
-        return float(x_m.min()), float(y_m.min()), float(x_m.max()), float(y_m.max())
+        return bounds(self.x_m, self.y_m)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -100,10 +99,10 @@ def cover_ground(
     """
     canvas, rows = _countryside(terrain, window)
     _wet(terrain, window, canvas)
-    for site in terrain.quarries(window.box):
+    for site in terrain.sites(SiteKind.QUARRY, window.box):
         inside = _blob(window, site, window.coarse, 0.22) < 1.0
         canvas.paint(inside & (canvas.cover != Cover.WATER), Cover.QUARRY, mix(site.key, 3))
-    for site in terrain.villages(window.box):
+    for site in terrain.sites(SiteKind.VILLAGE, window.box):
         _settle(site, window, canvas)
     return canvas.cover, canvas.key, rows
 
@@ -125,8 +124,8 @@ def _countryside(terrain: Terrain, window: Window) -> tuple[_Canvas, FloatArray]
     field = mix(block, strip, piece)
     border = np.minimum(np.minimum(strip_edge, piece_edge), edge)
 
-    middle_x = x_m + (np.round(along / 300.0) * 300.0 - along) * cos
-    middle_y = y_m + (np.round(along / 300.0) * 300.0 - along) * sin
+    to_middle = np.round(along / 300.0) * 300.0 - along
+    middle_x, middle_y = x_m + to_middle * cos, y_m + to_middle * sin
     wooded = (
         0.55 * terrain.hills.sample(middle_x, middle_y, shift=(2500.0, 900.0))
         + 0.35 * np.clip((above - 60.0) / 60.0, -1.5, 1.5)
@@ -192,7 +191,7 @@ def _wet(terrain: Terrain, window: Window, canvas: _Canvas) -> None:
     canvas.paint(bank, Cover.BROADLEAF, mix(terrain.seed, 62))
     water = river_m < width_m / 2
     canvas.paint(water, Cover.WATER, mix(terrain.seed, 63))
-    for site in terrain.ponds(window.box):
+    for site in terrain.sites(SiteKind.POND, window.box):
         ratio = _blob(window, site, patch, 0.14)
         belt = (ratio < 1.0 + 45.0 / site.radius_m * (1 + 0.5 * patch)) & (cover != Cover.WATER)
         canvas.paint(belt, Cover.WETLAND, mix(site.key, 64))
@@ -210,14 +209,12 @@ def _blob(window: Window, site: Site, wobble: FloatArray, size: float) -> FloatA
 
 def _settle(site: Site, window: Window, canvas: _Canvas) -> None:
     """Build a village with streets, plots, gardens and a quarter of halls, in place."""
-    x_m, y_m, cover = window.x_m, window.y_m, canvas.cover
+    cover = canvas.cover
     ratio = _blob(window, site, window.coarse, 0.45)
     inside = (ratio < 1.0) & (cover != Cover.WATER)
     if not inside.any():
         return
-    cos, sin = np.cos(site.angle), np.sin(site.angle)
-    u = (x_m - site.x_m) * cos + (y_m - site.y_m) * sin
-    v = (y_m - site.y_m) * cos - (x_m - site.x_m) * sin
+    u, v = site.along_across(window.x_m, window.y_m)
     street = (np.abs(u - np.round(u / 110.0) * 110.0) < 5.0) | (
         np.abs(v - np.round(v / 75.0) * 75.0) < 5.0
     )

@@ -9,12 +9,11 @@ from collections.abc import Sequence
 from types import MappingProxyType
 
 import numpy as np
-from numpy.typing import NDArray
 
 from terrascope.sim.cover import Cover
 from terrascope.sim.land import Land
 from terrascope.sim.spectra import Surface
-from terrascope.sim.terrain import Site
+from terrascope.sim.terrain import Site, SiteKind
 from terrascope.sim.textures import mix, uniform
 from terrascope.types import BoolArray, ChangeKind, FloatArray
 
@@ -113,7 +112,8 @@ class Event:
         share : ndarray of float32, shape (y, x)
             0 to 1.
         """
-        u, v, radius = *_local(land, self.site), self.site.radius_m
+        u, v = self.site.along_across(land.x_m, land.y_m)
+        radius = self.site.radius_m
         shift = (float(self.site.key % 9973), float(self.site.key % 7919))
         coarse = land.terrain.coarse.sample(land.x_m, land.y_m, shift=shift)
         fine = land.terrain.fine.sample(land.x_m, land.y_m, shift=shift)
@@ -179,8 +179,7 @@ class Event:
         self, land: Land, where: BoolArray, tone: FloatArray, shares: FloatArray
     ) -> FloatArray:
         """Lay out halls, yards and turned earth in rectangles."""
-        u, v = _local(land, self.site)
-        u, v = u[where], v[where]
+        u, v = self.site.along_across(land.x_m[where], land.y_m[where])
         block = mix(self.site.key, np.floor(u / 64.0), np.floor(v / 46.0))
         kind = uniform(block, 81)
         in_block = (np.mod(u, 64.0) > 9.0) & (np.mod(v, 46.0) > 8.0)
@@ -272,15 +271,15 @@ def plan_events(land: Land, wishes: Sequence[Wish], *, seed: int) -> list[Event]
     rng = np.random.default_rng((seed, 301))
     events: list[Event] = []
     for number, wish in enumerate(wishes):
-        best: tuple[float, Event] | None = None
+        best: tuple[int, Event] | None = None
         for site in _candidates(land, wish, rng, int(mix(seed, number) >> np.uint64(34))):
             event = Event(wish.what, site, wish.start, wish.days, wish.end)
             if any(_close(site, other.site) for other in events):
                 continue
-            share = float(_crop(land, site, event))
-            if best is None or share > best[0]:
-                best = share, event
-        if best is not None and best[0] > 0.0:
+            pixels = _changed_pixels(land, event)
+            if best is None or pixels > best[0]:
+                best = pixels, event
+        if best is not None and best[0] > 0:
             events.append(best[1])
     return events
 
@@ -295,11 +294,11 @@ def _candidates(land: Land, wish: Wish, rng: np.random.Generator, key: int) -> l
 
     angle = float(rng.random() * np.pi)
     if wish.what is Disturbance.DRAINED_POND:
-        ponds = [p for p in land.terrain.ponds(land.box) if inside(p.x_m, p.y_m)]
+        ponds = [p for p in land.terrain.sites(SiteKind.POND, land.box) if inside(p.x_m, p.y_m)]
         return [dataclasses.replace(p, key=key) for p in ponds]
     if wish.what is Disturbance.QUARRY:
         sites = []
-        for pit in land.terrain.quarries(land.box):
+        for pit in land.terrain.sites(SiteKind.QUARRY, land.box):
             x = pit.x_m + 0.75 * pit.radius_m * np.cos(angle)
             y = pit.y_m + 0.75 * pit.radius_m * np.sin(angle)
             if inside(x, y):
@@ -313,36 +312,27 @@ def _candidates(land: Land, wish: Wish, rng: np.random.Generator, key: int) -> l
         return []
     sites = []
     for pick in rng.integers(0, rows.size, 24):
-        x, y = (
-            float(land.x_m[rows[pick], columns[pick]]),
-            float(land.y_m[rows[pick], columns[pick]]),
-        )
+        x, y = (float(axis[rows[pick], columns[pick]]) for axis in (land.x_m, land.y_m))
         if inside(x, y):
             sites.append(Site(x, y, wish.radius_m, angle, key))
     return sites
 
 
-def _crop(land: Land, site: Site, event: Event) -> float:
+def _changed_pixels(land: Land, event: Event) -> int:
     """Return how much ground the event would change, in pixels of the window."""
+    site = event.site
     near = np.hypot(land.x_m - site.x_m, land.y_m - site.y_m) < 1.6 * site.radius_m
     rows, columns = np.nonzero(near.any(1))[0], np.nonzero(near.any(0))[0]
     if rows.size == 0:
-        return 0.0
+        return 0
     part = land.window(slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
-    return float((event.severity(part) >= 0.5).sum())
+    return int((event.severity(part) >= 0.5).sum())
 
 
 def _close(first: Site, second: Site) -> bool:
     """Tell whether two events would touch."""
     distance = np.hypot(first.x_m - second.x_m, first.y_m - second.y_m)
     return bool(distance < 1.2 * (first.radius_m + second.radius_m) + 60.0)
-
-
-def _local(land: Land, site: Site) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return coordinates along and across a site's axis in metres."""
-    cos, sin = np.cos(site.angle), np.sin(site.angle)
-    east, north = land.x_m - site.x_m, land.y_m - site.y_m
-    return east * cos + north * sin, north * cos - east * sin
 
 
 def _growing(day: dt.date) -> float:

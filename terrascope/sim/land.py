@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from terrascope.sim.cover import Cover, Window, cover_ground
-from terrascope.sim.terrain import Layout, Terrain
+from terrascope.sim.terrain import Box, Layout, Terrain, bounds
 from terrascope.sim.textures import mix, uniform
 from terrascope.types import BoolArray, FloatArray
 
@@ -98,9 +98,9 @@ class Land:
         return self.cover.shape[0], self.cover.shape[1]
 
     @property
-    def box(self) -> tuple[float, float, float, float]:
+    def box(self) -> Box:
         """West, south, east, north of the pixel centres in metres."""
-        return _box(self.x_m, self.y_m)
+        return bounds(self.x_m, self.y_m)
 
     def window(self, rows: slice, columns: slice) -> Land:
         """Cut a part out of the window.
@@ -169,14 +169,13 @@ def make_land(
             f"coordinates of shapes {x_m.shape} and {y_m.shape}: expected (y, x) twice"
         )
     terrain = Terrain(seed, layout or Layout())
-    box = _box(x_m, y_m)
     river_m, width_m = terrain.river(x_m, y_m)
     elevation, above = terrain.height(x_m, y_m, river_m)
     coarse, fine = terrain.coarse.sample(x_m, y_m), terrain.fine.sample(x_m, y_m)
-    cover, key, rows = cover_ground(
-        terrain, Window(x_m, y_m, coarse, fine, river_m, width_m, above)
-    )
-    road = np.where(cover == Cover.WATER, 0.0, terrain.roads(x_m, y_m, box)).astype(np.float32)
+    window = Window(x_m, y_m, coarse, fine, river_m, width_m, above)
+    cover, key, rows = cover_ground(terrain, window)
+    roads = terrain.roads(x_m, y_m, window.box)
+    road = np.where(cover == Cover.WATER, 0.0, roads).astype(np.float32)
     units, unit = _number(key, cover)
     return Land(
         terrain=terrain,
@@ -194,10 +193,6 @@ def make_land(
         fine=fine,
         gap=_gaps(terrain, x_m, y_m, fine),
     )
-
-
-def _box(x_m: NDArray[Any], y_m: NDArray[Any]) -> tuple[float, float, float, float]:
-    return float(x_m.min()), float(y_m.min()), float(x_m.max()), float(y_m.max())
 
 
 def _number(key: NDArray[np.uint64], cover: NDArray[np.uint8]) -> tuple[Units, NDArray[np.int32]]:

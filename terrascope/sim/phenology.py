@@ -229,14 +229,13 @@ def _fields(units: Units, day: dt.date, since: float, shares: FloatArray) -> Non
     green = np.where(cut, volunteer * (1.0 - winter), green)
     following, _, _ = _standing(units, year + 1, since - _days_of(year))
     green = np.maximum(green, following)
-    # Before sowing, spring crops follow a winter furrow, some with a green cover of last autumn.
     green = np.clip(green * vigour, 0.0, 0.97)
     flower = np.minimum(flower, green)
     straw = np.clip(straw, 0.0, 1.0 - green)
     bare = 1.0 - green - straw
     bright = np.clip(0.38 + 0.22 * _normal(units, 111, 0), 0.05, 0.9)
     rows = shares[is_field]
-    ley = (crop_of(units, year) == Crop.LEY)[is_field]
+    ley = crop_of(units, year) == Crop.LEY
     for surface, share in (
         (Surface.CROP, green - flower),
         (Surface.FLOWER, flower),
@@ -244,9 +243,9 @@ def _fields(units: Units, day: dt.date, since: float, shares: FloatArray) -> Non
         (Surface.SOIL_BRIGHT, bare * bright),
         (Surface.SOIL_DARK, bare * (1.0 - bright)),
     ):
-        rows[:, surface] = np.where(ley, 0.0, share[is_field])
+        rows[:, surface] = np.where(ley, 0.0, share)[is_field]
     shares[is_field] = rows
-    _sward(units, day, (crop_of(units, year) == Crop.LEY) & is_field, 0.9, shares)
+    _sward(units, day, ley, 0.9, shares)
 
 
 def _standing(

@@ -18,7 +18,7 @@ __all__ = ["ENL", "RadarScene", "render_radar"]
 
 _TAPS = (0.19, 0.62, 0.19)
 ENL = 1.0 / sum(tap * tap for tap in _TAPS) ** 2
-"""Equivalent number of looks of the speckle: about 4.8, as in 10 m ground range products."""
+"""Equivalent number of looks of the speckle: about 4.8, close to that of ground range products."""
 
 _NOISE_FLOOR = 10.0 ** (-27.0 / 10.0)
 

@@ -14,7 +14,7 @@ from terrascope.sim.cover import Cover
 from terrascope.sim.events import KIND_OF, Event
 from terrascope.sim.land import Land
 from terrascope.sim.spectra import Surface
-from terrascope.types import BoolArray, ChangeKind, FloatArray
+from terrascope.types import BoolArray, FloatArray
 
 __all__ = ["Scenery", "Truth"]
 
@@ -149,7 +149,6 @@ class Scenery:
             changed |= now
             kind[now], what[now] = KIND_OF[event.what], event.what
             date[now] = first[now].astype(np.int32) - 1
-        kind[~changed] = ChangeKind.NONE
         return Truth(changed, kind, what, date, touched)
 
     def harvest_days(self, year: int) -> NDArray[np.int32]:

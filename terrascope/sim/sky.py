@@ -129,8 +129,7 @@ def classify(land: Land, one: OpticalPass, clouds: Clouds, bands: FloatArray) ->
     References
     ----------
     Baetens, Desjardins, Hagolle (2019), Validation of Copernicus Sentinel-2
-    cloud masks, Remote Sensing 11: Sen2Cor misses thin cloud and most cloud
-    edges, and flags bright ground.
+    cloud masks, Remote Sensing 11, hold Sen2Cor's masks against reference masks.
     """
     x_m, y_m = land.x_m[::2, ::2], land.y_m[::2, ::2]
     opacity, shadow, veil = (

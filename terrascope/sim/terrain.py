@@ -7,9 +7,8 @@ any window of the plane can be asked for, and neighbours agree.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
-from functools import lru_cache
-from typing import Any
+import enum
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +16,26 @@ from numpy.typing import NDArray
 from terrascope.sim.textures import Texture, texture, uniform
 from terrascope.types import FloatArray
 
-__all__ = ["Layout", "Site", "Terrain"]
+__all__ = ["Box", "Layout", "Site", "SiteKind", "Terrain", "bounds"]
+
+Box: TypeAlias = tuple[float, float, float, float]
+"""West, south, east, north in metres."""
+
+
+class SiteKind(enum.IntEnum):
+    """What lies at a site. The number is a salt: another kind, other places."""
+
+    VILLAGE = 21
+    POND = 22
+    QUARRY = 23
+
+
+_SHARE_AND_RADIUS_M = {
+    SiteKind.VILLAGE: (0.85, 190.0, 430.0),
+    SiteKind.POND: (0.6, 110.0, 320.0),
+    SiteKind.QUARRY: (0.6, 90.0, 170.0),
+}
+"""Share of lattice cells that hold a site, and its least and greatest radius."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +95,7 @@ class Site:
     angle : float
         Orientation in radians.
     key : int
-        Names the site; the seed of what is drawn there.
+        Names the site, 31 bits; the seed of what is drawn there.
     """
 
     x_m: float
@@ -85,6 +103,25 @@ class Site:
     radius_m: float
     angle: float
     key: int
+
+    def along_across(
+        self, x_m: NDArray[np.float64], y_m: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return coordinates along and across the site's axis.
+
+        Parameters
+        ----------
+        x_m, y_m : ndarray of float64, same shape
+            Ground coordinates in metres.
+
+        Returns
+        -------
+        along_m, across_m : ndarray of float64
+            Metres from the centre.
+        """
+        cos, sin = np.cos(self.angle), np.sin(self.angle)
+        east, north = x_m - self.x_m, y_m - self.y_m
+        return east * cos + north * sin, north * cos - east * sin
 
 
 @dataclasses.dataclass(frozen=True)
@@ -180,95 +217,51 @@ class Terrain:
         above = np.maximum(valley * np.maximum(hills, 4.0) + micro + 0.9, 0.0)
         return (230.0 + above).astype(np.float32), above.astype(np.float32)
 
-    def sites(
-        self, kind: int, spacing_m: float, share: float, radius_m: tuple[float, float], box: Box
-    ) -> Iterator[Site]:
-        """Draw the sites of one kind that can touch a window.
+    def sites(self, kind: SiteKind, box: Box) -> list[Site]:
+        """Return the sites of one kind that can touch a window.
 
         Parameters
         ----------
-        kind : int
-            Salt: another kind, other places.
-        spacing_m : float
-            Of their lattice.
-        share : float
-            Share of lattice cells that hold a site.
-        radius_m : tuple of float
-            Least and greatest radius.
+        kind : SiteKind
+            Villages, ponds or quarries.
         box : tuple of float
             West, south, east, north of the window in metres.
 
-        Yields
-        ------
-        site : Site
-            In the order of the lattice.
+        Returns
+        -------
+        sites : list of Site
+            In the order of their lattice.
         """
         west, south, east, north = box
+        layout = self.layout
+        spacing_m = {
+            SiteKind.VILLAGE: layout.village_m,
+            SiteKind.POND: layout.pond_m,
+            SiteKind.QUARRY: layout.quarry_m,
+        }[kind]
+        share, low, high = _SHARE_AND_RADIUS_M[kind]
+        reach = 2.5 * high
+        found = []
         for j in range(int(np.floor(south / spacing_m)) - 1, int(np.floor(north / spacing_m)) + 2):
             for i in range(
                 int(np.floor(west / spacing_m)) - 1, int(np.floor(east / spacing_m)) + 2
             ):
-                draw = uniform(self.seed, kind, i, j, np.arange(5))
+                draw = uniform(self.seed, int(kind), i, j, np.arange(5))
                 if draw[0] >= share:
                     continue
-                low, high = radius_m
                 x_m = float((i + 0.15 + 0.7 * draw[1]) * spacing_m)
                 y_m = float((j + 0.15 + 0.7 * draw[2]) * spacing_m)
-                reach = 2.5 * high
                 if not (west - reach < x_m < east + reach and south - reach < y_m < north + reach):
                     continue
-                yield Site(
+                site = Site(
                     x_m=x_m,
                     y_m=y_m,
                     radius_m=float(low + (high - low) * draw[3]),
                     angle=float(draw[4] * np.pi),
-                    key=_key(self.seed, kind, i, j),
+                    key=int(uniform(self.seed, int(kind), i, j) * 2**31),
                 )
-
-    def villages(self, box: Box) -> list[Site]:
-        """Return the settlements around a window.
-
-        Parameters
-        ----------
-        box : tuple of float
-            West, south, east, north in metres.
-
-        Returns
-        -------
-        sites : list of Site
-            Settlements.
-        """
-        return list(self.sites(21, self.layout.village_m, 0.85, (190.0, 430.0), box))
-
-    def ponds(self, box: Box) -> list[Site]:
-        """Return the ponds and lakes around a window.
-
-        Parameters
-        ----------
-        box : tuple of float
-            West, south, east, north in metres.
-
-        Returns
-        -------
-        sites : list of Site
-            Ponds and lakes.
-        """
-        return list(self.sites(22, self.layout.pond_m, 0.6, (110.0, 320.0), box))
-
-    def quarries(self, box: Box) -> list[Site]:
-        """Return the quarries around a window.
-
-        Parameters
-        ----------
-        box : tuple of float
-            West, south, east, north in metres.
-
-        Returns
-        -------
-        sites : list of Site
-            Quarries.
-        """
-        return list(self.sites(23, self.layout.quarry_m, 0.6, (90.0, 170.0), box))
+                found.append(site)
+        return found
 
     def roads(self, x_m: NDArray[Any], y_m: NDArray[Any], box: Box) -> FloatArray:
         """Return the share of each 10 m pixel that is road.
@@ -292,7 +285,7 @@ class Terrain:
         west, south, east, north = box
         reach = 2.0 * spacing
         around = (west - reach, south - reach, east + reach, north + reach)
-        sites = self.villages(around)
+        sites = self.sites(SiteKind.VILLAGE, around)
         for a, first in enumerate(sites):
             for second in sites[a + 1 :]:
                 length = np.hypot(second.x_m - first.x_m, second.y_m - first.y_m)
@@ -304,13 +297,20 @@ class Terrain:
         return share
 
 
-Box = tuple[float, float, float, float]
+def bounds(x_m: NDArray[Any], y_m: NDArray[Any]) -> Box:
+    """Return the box around pixel centres.
 
+    Parameters
+    ----------
+    x_m, y_m : ndarray
+        Ground coordinates in metres.
 
-@lru_cache(maxsize=4096)
-def _key(*parts: int) -> int:
-    """Name a site by a number that fits an int32."""
-    return int(uniform(*parts) * 2**31)
+    Returns
+    -------
+    box : tuple of float
+        West, south, east, north in metres.
+    """
+    return float(x_m.min()), float(y_m.min()), float(x_m.max()), float(y_m.max())
 
 
 def _near(first: Site, second: Site, box: Box) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -16,6 +15,10 @@ __all__ = ["OpticalPass", "RadarPass", "Sky", "Swath", "optical_passes", "radar_
 
 _RAIN_START = dt.date(2014, 1, 1)
 _RAIN_DAYS = 366 * 47
+_LAT, _LON = 49.8, 18.0  # sun position and local time
+_OPTICAL_DAYS, _RADAR_DAYS = 5, 12  # revisit of one orbit
+_PARTIAL = 0.12  # share of passes whose swath ends inside the window
+_ORBITS = ((51, False, 2), (175, True, 8))  # number, ascending, first day after the start
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,10 +168,6 @@ def optical_passes(
     end: dt.date,
     *,
     seed: int,
-    lat: float = 49.8,
-    lon: float = 18.0,
-    every_days: int = 5,
-    partial: float = 0.12,
     overcast: float = 0.85,
 ) -> list[OpticalPass]:
     """List the Sentinel-2 passes of a period, with their weather.
@@ -179,12 +178,6 @@ def optical_passes(
         First and last day.
     seed : int
         Of the weather.
-    lat, lon : float
-        Of the ground, degrees: sun position and local time.
-    every_days : int
-        Revisit of one orbit by both satellites.
-    partial : float
-        Share of passes whose swath ends inside the window.
     overcast : float
         Passes with a cloudier sky than this are left out, as a search with a
         cloud filter leaves them out.
@@ -195,7 +188,7 @@ def optical_passes(
         In order of time.
     """
     passes = []
-    for count, ordinal in enumerate(range(start.toordinal(), end.toordinal() + 1, every_days)):
+    for count, ordinal in enumerate(range(start.toordinal(), end.toordinal() + 1, _OPTICAL_DAYS)):
         day = dt.date.fromordinal(ordinal)
         draw = uniform(seed, 211, ordinal, np.arange(9))
         cover = _cloudiness(float(draw[0]))
@@ -203,13 +196,13 @@ def optical_passes(
             continue
         side = float(draw[1])
         swath = None
-        if side < partial:
+        if side < _PARTIAL:
             tilt = np.deg2rad(13.0)
             normal = (1.0 if draw[2] < 0.5 else -1.0) * np.array([np.cos(tilt), np.sin(tilt)])
             swath = Swath(float(normal[0]), float(normal[1]), float(3000 * (draw[3] - 0.5)))
         time = dt.datetime(day.year, day.month, day.day, 9, 50, tzinfo=dt.UTC)
         time += dt.timedelta(seconds=int(40 * draw[4]))
-        zenith, azimuth = _sun(time, lat, lon)
+        zenith, azimuth = _sun(time)
         sky = Sky(
             cover=cover,
             veil=float(0.9 * draw[5]) if draw[6] < 0.22 else 0.0,
@@ -233,14 +226,7 @@ def optical_passes(
     return passes
 
 
-def radar_passes(
-    start: dt.date,
-    end: dt.date,
-    *,
-    seed: int,
-    every_days: int = 12,
-    orbits: Sequence[tuple[int, bool, int]] = ((51, False, 2), (175, True, 8)),
-) -> list[RadarPass]:
+def radar_passes(start: dt.date, end: dt.date, *, seed: int) -> list[RadarPass]:
     """List the Sentinel-1 passes of a period, with their weather.
 
     Parameters
@@ -249,10 +235,6 @@ def radar_passes(
         First and last day.
     seed : int
         Of the weather.
-    every_days : int
-        Revisit of one orbit.
-    orbits : sequence of tuple
-        Relative orbit, whether ascending, day of the first pass after `start`.
 
     Returns
     -------
@@ -260,8 +242,8 @@ def radar_passes(
         In order of time.
     """
     passes = []
-    for orbit, ascending, first in orbits:
-        for ordinal in range(start.toordinal() + first, end.toordinal() + 1, every_days):
+    for orbit, ascending, first in _ORBITS:
+        for ordinal in range(start.toordinal() + first, end.toordinal() + 1, _RADAR_DAYS):
             day = dt.date.fromordinal(ordinal)
             hour = (16, 35, 12) if ascending else (5, 2, 31)
             draw = uniform(seed, 221, ordinal, np.arange(2))
@@ -294,12 +276,12 @@ def _snow(day: dt.date, seed: int) -> float:
     return 0.75 * float(np.clip((spell - 0.68) / 0.2, 0.0, 1.0))
 
 
-def _sun(time: dt.datetime, lat: float, lon: float) -> tuple[float, float]:
-    """Return sun zenith and azimuth in radians (Cooper's declination; error below a degree)."""
+def _sun(time: dt.datetime) -> tuple[float, float]:
+    """Return sun zenith and azimuth in radians (Cooper's declination, no equation of time)."""
     day = time.timetuple().tm_yday
     declination = np.deg2rad(23.45) * np.sin(2 * np.pi * (284 + day) / 365.0)
-    hour = time.hour + time.minute / 60.0 + lon / 15.0 - 12.0
-    angle, phi = np.deg2rad(15.0 * hour), np.deg2rad(lat)
+    hour = time.hour + time.minute / 60.0 + _LON / 15.0 - 12.0
+    angle, phi = np.deg2rad(15.0 * hour), np.deg2rad(_LAT)
     up = np.sin(phi) * np.sin(declination) + np.cos(phi) * np.cos(declination) * np.cos(angle)
     east = -np.cos(declination) * np.sin(angle)
     north = np.cos(phi) * np.sin(declination) - np.sin(phi) * np.cos(declination) * np.cos(angle)

@@ -70,11 +70,6 @@ class WriteBatch:
     ) -> None:
         self.abandon()
 
-    @property
-    def base(self) -> str:
-        """Id of the commit this batch builds on."""
-        return str(self._session.snapshot_id)
-
     def fork(self) -> Fork:
         """Return a handle for one worker.
 

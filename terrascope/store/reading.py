@@ -85,7 +85,7 @@ def open_region(
         periods = parts.cadence.periods(*times)
         crop["time"] = slice(periods[0].index, periods[-1].index + 1)
     try:
-        # chunks=None: a Dask graph over the whole zone would have 5e10 tasks
+        # chunks=None: a Dask graph of the whole zone and time axis does not fit into memory
         whole = xr.open_zarr(store, group=group, chunks=None, consolidated=False, decode_cf=False)
     except FileNotFoundError as error:
         raise StoreError(f"group {group}: not in the cube") from error

@@ -231,14 +231,11 @@ class Store:
             Paths, sorted.
         """
         with _as_store_error(self.url):
-            try:
-                root = zarr.open_group(self._reader().store, mode="r")
-            except GroupNotFoundError:  # nothing was ever committed
+            root = _committed(self._reader())
+            if root is None or "ledger" not in root:
                 return ()
-        if "ledger" not in root:
-            return ()
-        members = root.require_group("ledger").members(max_depth=None)
-        return tuple(sorted(path for path, node in members if isinstance(node, zarr.Array)))
+            members = root.require_group("ledger").members(max_depth=None)
+            return tuple(sorted(path for path, node in members if isinstance(node, zarr.Array)))
 
     def root(self) -> zarr.Group:
         """Return the repository's root for reading.
@@ -266,31 +263,10 @@ class Store:
         """
         with _as_store_error(self.url):
             session = self._reader()
-            try:
-                root = zarr.open_group(session.store, mode="r")
-            except GroupNotFoundError:  # nothing was ever committed
-                return {}
-            if ledger_path(group) not in root:
+            root = _committed(session)
+            if root is None or ledger_path(group) not in root:
                 return {}
             return read_ledger(session, group)
-
-    def done(self, group: str, keys: Iterable[str]) -> frozenset[str]:
-        """Tell which work items are committed already.
-
-        Parameters
-        ----------
-        group : str
-            Path of the group.
-        keys : iterable of str
-            Of work items.
-
-        Returns
-        -------
-        done : frozenset of str
-            Those of `keys` that need not be repeated ("failed" ones do).
-        """
-        committed = {record.key for record in self.records(group).values() if record.done}
-        return frozenset(keys) & committed
 
     def dataset(
         self,
@@ -424,6 +400,14 @@ class Store:
 def _reopen(url: str, snapshot: str | None) -> Store:
     store = Store.open(url, create=False)
     return store.at(snapshot) if snapshot else store
+
+
+def _committed(session: icechunk.Session) -> zarr.Group | None:
+    """Return the root as committed; None where nothing ever was."""
+    try:
+        return zarr.open_group(session.store, mode="r")
+    except GroupNotFoundError:
+        return None
 
 
 @contextmanager

@@ -10,14 +10,15 @@ from urllib.parse import unquote, urlsplit
 
 import icechunk
 
-__all__ = ["complaint", "local_root", "open_storage", "repository_config"]
+__all__ = ["complaint", "local_root", "open_storage", "repository_config", "s3_endpoint"]
 
 _SPLIT_SPACE = {"y": 32, "x": 67, "batch_y": 16, "batch_x": 17}
 _SPLIT_MONTHS = 12
 _SPLIT_DAYS = 128
 """Shards per manifest along each dimension. A commit rewrites the manifests it touches and a
-snapshot lists them all, so both want a middle size; and a worker's fork carries one entry (16
-bytes) per possible manifest of each array it wrote, which forbids many small ones: 15 to 45 kB."""
+snapshot lists them all, so both want a middle size; and a worker's fork carries one entry per
+possible manifest of each array it wrote, which forbids many small ones (`test_store.py` bounds
+the pickled fork)."""
 
 
 def local_root(url: str) -> Path | None:
@@ -72,7 +73,7 @@ def open_storage(url: str) -> icechunk.Storage:
     if folder is not None:
         return icechunk.local_filesystem_storage(str(folder))
     parts = urlsplit(url)
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    endpoint = s3_endpoint()
     return icechunk.s3_storage(
         bucket=parts.netloc,
         prefix=parts.path.strip("/") or None,
@@ -82,6 +83,17 @@ def open_storage(url: str) -> icechunk.Storage:
         force_path_style=endpoint is not None,
         from_env=True,
     )
+
+
+def s3_endpoint() -> str | None:
+    """Return the address of an S3 service other than Amazon's, from the environment.
+
+    Returns
+    -------
+    endpoint : str or None
+        ``AWS_ENDPOINT_URL_S3``, else ``AWS_ENDPOINT_URL``; None where neither is set.
+    """
+    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
 
 
 def repository_config() -> icechunk.RepositoryConfig:

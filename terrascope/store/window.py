@@ -92,13 +92,14 @@ def read_window(
     array = find_array(root, path)
     fmt = ShardFormat.of(array)
     timed = times is not None
+    steps: Sequence[int | None] = (None,) if times is None else times
     if times is not None and not set(times) <= set(range(array.shape[0])):
         raise ValueError(f"time indices {list(times)}: expected 0 to {array.shape[0] - 1}")
     banded = array.ndim == 3 + timed
     places = list(bands) if bands is not None else list(range(fmt.shape[-3] if banded else 1))
     size = rows.stop - rows.start, columns.stop - columns.start
-    pixels = np.full((len(times or (0,)), len(places), *size), fmt.fill, dtype=fmt.dtype)
-    parts = _parts(array, fmt, rows, columns, times, banded=banded)
+    pixels = np.full((len(steps), len(places), *size), fmt.fill, dtype=fmt.dtype)
+    parts = _parts(array, fmt, rows, columns, steps, banded=banded)
     while some := tuple(itertools.islice(parts, _SHARDS_AT_ONCE)):
         try:
             fetched = sync(_fetch_all(root.store, fmt, some, places))
@@ -118,14 +119,14 @@ def _parts(
     fmt: ShardFormat,
     rows: slice,
     columns: slice,
-    times: Sequence[int] | None,
+    steps: Sequence[int | None],
     *,
     banded: bool,
 ) -> Iterator[_Part]:
     """List the shards that touch the window, one period after the other."""
     height, width = fmt.shape[-2:]
     band = ("0",) if banded else ()
-    for step, time in enumerate(times or (None,)):
+    for step, time in enumerate(steps):
         lead = () if time is None else (str(time),)
         for down, own_rows in _touched(rows, height, array.shape[-2]):
             for right, own_columns in _touched(columns, width, array.shape[-1]):

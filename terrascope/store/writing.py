@@ -173,9 +173,7 @@ class TileWriter:
         ValueError
             If the block does not fit, or a part of it was put before.
         """
-        if name not in self._encoders:
-            fmt = self._fork.format(f"{self._group}/{name}")
-            self._encoders[name] = ShardEncoder(fmt)
+        self.declare(name)
         self._encoders[name].put(y, x, block)
 
     def declare(self, name: str) -> None:

@@ -67,7 +67,7 @@ def test_the_same_without_prefect(
 
 def test_a_second_run_does_nothing_twice(monitored: Path) -> None:
     before = products(monitored)
-    assert flows.monitor.monitor(str(monitored.parent / "tiny.toml"))
+    assert flows.monitor.monitor(str(monitored.parent / "monitor.toml"))
     attempts = json.loads((monitored / "run.json").read_text())["attempts"]
     stages = {stage["name"]: stage for stage in attempts[-1]["stages"]}
     for name in ("cube sentinel-2", "screen"):

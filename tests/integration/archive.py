@@ -1,4 +1,4 @@
-"""A small archive for whole runs: two zones, both sensors, COGs of 60 m pixels, a static tree.
+"""Small archives for whole runs: one or two zones, both sensors, COGs of 60 m pixels, a tree.
 
 The land is forest, fields and a town; between baseline and target a part of the forest is cut.
 `Archive.item` hands out the STAC document of a scene before it is written, so that a test can
@@ -62,6 +62,7 @@ class Place:
     zone: int
     west: float
     north: float
+    size: int = SIZE
 
     @property
     def epsg(self) -> int:
@@ -73,7 +74,7 @@ class Place:
 
     def outline(self) -> dict[str, Any]:
         to_lonlat = pyproj.Transformer.from_crs(self.epsg, 4326, always_xy=True)
-        side = SIZE * PIXEL_M
+        side = self.size * PIXEL_M
         corners = [(0, 0), (side, 0), (side, -side), (0, -side), (0, 0)]
         ring = [
             [round(v, 7) for v in to_lonlat.transform(self.west + x, self.north + y)]
@@ -109,22 +110,23 @@ def write_optical(
     day: str,
     *,
     seed: int,
+    classes: np.ndarray | None = None,
     cloud: float = 0.1,
     offset_dn: int = 1000,
 ) -> Scene:
-    """Write one Sentinel-2 scene; `offset_dn` is in the pixels, and stated."""
+    """Write one Sentinel-2 scene; `classes` index `SPECTRA`, `offset_dn` is in the pixels."""
     name = f"S2A_{place.zone}UYR_{day.replace('-', '')}_0_L2A"
     rng = np.random.default_rng([seed, place.zone])
     item = _item(OPTICAL, name, place, f"{day}T10:00:21Z")
-    classes = land(cut=day >= "2024")
-    scl = np.full((SIZE, SIZE), VEGETATION, np.uint8)
-    rows = round(cloud * SIZE)
-    start = int(rng.integers(0, SIZE - rows + 1))
+    classes = land(cut=day >= "2024") if classes is None else classes
+    scl = np.full(classes.shape, VEGETATION, np.uint8)
+    rows = round(cloud * place.size)
+    start = int(rng.integers(0, place.size - rows + 1))
     scl[start : start + rows] = CLOUD
     target = folder / OPTICAL / name
     target.mkdir(parents=True)
     for index, band in enumerate(BANDS):
-        plane = SPECTRA[classes, index] * rng.normal(1.0, 0.03, (SIZE, SIZE))
+        plane = SPECTRA[classes, index] * rng.normal(1.0, 0.03, classes.shape)
         plane = np.where(scl == CLOUD, 0.7, plane)
         stored = np.rint(plane * 1e4 + offset_dn).astype(np.uint16)
         facts = {"data_type": "uint16", "nodata": 0, "scale": 1e-4, "offset": -offset_dn * 1e-4}
@@ -304,7 +306,7 @@ class Runner:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env=quiet_environment(),
+            env=os.environ | {"OMP_NUM_THREADS": "1", "NO_PROXY": "127.0.0.1"},
         )
         assert self._line() == ["ready"]
 
@@ -351,18 +353,17 @@ class Runner:
         return line.split()
 
 
-def quiet_environment() -> dict[str, str]:
-    return os.environ | {"OMP_NUM_THREADS": "1", "NO_PROXY": "127.0.0.1"}
-
-
 def _item(collection: str, name: str, place: Place, when: str) -> dict[str, Any]:
+    outline = place.outline()
+    ring = np.array(outline["coordinates"][0])
     return {
         "type": "Feature",
         "stac_version": "1.0.0",
         "stac_extensions": [],
         "id": name,
         "collection": collection,
-        "geometry": place.outline(),
+        "geometry": outline,
+        "bbox": [*ring.min(axis=0).tolist(), *ring.max(axis=0).tolist()],
         "properties": {"datetime": when, "updated": when, "proj:epsg": place.epsg},
         "links": [],
         "assets": {},
@@ -373,7 +374,7 @@ def _asset(place: Place, band: str, facts: dict[str, Any]) -> dict[str, Any]:
     return {
         "href": f"./{band}.tif",
         "type": "image/tiff; application=geotiff; profile=cloud-optimized",
-        "proj:shape": [SIZE, SIZE],
+        "proj:shape": [place.size, place.size],
         "proj:transform": list(place.transform)[:6],
         "raster:bands": [facts],
     }

@@ -23,7 +23,7 @@ from odc.geo.geobox import GeoBox
 
 from terrascope.catalog.items import ItemRow, ItemTable
 from terrascope.cube.executor import Executor, ThreadExecutor
-from terrascope.cube.ingest import ReaderSettings, committed, ingest_batch, pending
+from terrascope.cube.ingest import ReaderSettings, ingest_batch, pending, read_ledger
 from terrascope.cube.plan import CubePlan, plan_cube
 from terrascope.cube.spec import CubeSpec
 from terrascope.geo.aoi import Aoi
@@ -92,8 +92,8 @@ def build(
     backend: str = "stackstac",
 ) -> int:
     """Ingest a plan as a run does; return the work items done."""
-    done, count = committed(plan, store), 0
-    for index in pending(plan, table, done):
+    ledger, count = read_ledger(plan, store), 0
+    for index in pending(plan, table, ledger):
         count += ingest_batch(
             plan,
             index,
@@ -102,7 +102,7 @@ def build(
             ReaderSettings(backend),
             executor or ThreadExecutor(1),
             memory=memory,
-            done=done,
+            ledger=ledger,
         ).done
     return count
 

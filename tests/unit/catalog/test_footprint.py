@@ -60,6 +60,15 @@ def test_a_footprint_of_fiji() -> None:
     assert centre_longitude(found) == pytest.approx(-179.9)
 
 
+def test_vertices_on_the_antimeridian_and_the_whole_world() -> None:
+    on_it = [[179, 0], [180, 0], [-180, 0], [-179, 0], [-179, 1], [-180, 1], [180, 1], [179, 1]]
+    found = clean_footprint({"type": "Polygon", "coordinates": [[*on_it, on_it[0]]]})
+    assert found.equals(footprint_of_bbox([179, 0, -179, 1]))
+    world = clean_footprint({"type": "Polygon", "coordinates": [ring(-180, -90, 180, 90)]})
+    assert world.equals(footprint_of_bbox([-180, -90, 180, 90]))
+    assert world.area == 360 * 180
+
+
 def test_holes_and_heights_and_bow_ties() -> None:
     outer = [[*xy, 12.0] for xy in ring(179.0, 0.0, 181.0, 2.0)]
     inner = ring(-179.8, 0.5, -179.4, 1.0)
@@ -100,7 +109,20 @@ def test_what_is_no_footprint_is_a_value_error(geometry: object) -> None:
         clean_footprint(geometry)
 
 
-@pytest.mark.parametrize("bbox", [None, [], [1, 2, 3], [0, 0, 1, "x"], [0, 0, 0, 0], "0,0,1,1"])
+@pytest.mark.parametrize(
+    "bbox",
+    [
+        None,
+        [],
+        [1, 2, 3],
+        [0, 0, 1, "x"],
+        [0, 0, 0, 0],
+        "0,0,1,1",
+        [0, 0, "low", 1, 1, "high"],
+        [-1e300, 0, 1e300, 1],
+        [0, 0, 10**400, 1],
+    ],
+)
 def test_what_is_no_bbox_is_a_value_error(bbox: object) -> None:
     with pytest.raises(ValueError, match=r"."):
         footprint_of_bbox(bbox)

@@ -145,5 +145,5 @@ def test_forty_thousand_items(tmp_path: Path) -> None:
     begin = time.perf_counter()
     for i in range(0, 40_000, 40):
         table.scene(i)
-    # Not a benchmark: a look-up in the data frame itself would be a hundred times slower.
+    # Not a benchmark: it notices a look-up that walks the data frame.
     assert (time.perf_counter() - begin) / 1000 < 0.005

@@ -204,9 +204,20 @@ def test_solar_day() -> None:
         ({"assets": {"visual": {"href": "https://example.com/x.tif"}}}, "assets"),
         ({"assets": {"scl": {"href": "https://example.com/scl.tif"}}}, "assets"),
         ({"assets": {"red": {"href": "/vsicurl/http://example.com/x.tif"}}}, "assets"),
+        (
+            {"assets": {"red": {"href": "../vsicurl/x.tif"}}}
+            | {"links": [{"rel": "self", "href": "/data/item.json"}]},
+            "assets",
+        ),
         ({"assets": {"red": {"href": "ftp://example.com/x.tif"}}}, "assets"),
         ({"assets": {"red": {"title": "no href"}}}, "assets"),
         ({"assets": {"red": {"href": "x.tif"}}, "links": None}, "assets"),
+        ({"assets": {"red": {"href": "https://[x/red.tif"}}}, "assets"),
+        (
+            {"assets": {"red": {"href": "red.tif"}}}
+            | {"links": [{"rel": "self", "href": "https://[x/item.json"}]},
+            "assets",
+        ),
     ],
 )
 def test_unusable_items_name_the_field(change: dict[str, Any], field: str) -> None:

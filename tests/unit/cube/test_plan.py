@@ -69,6 +69,10 @@ def slow(table: ItemTable, spec: CubeSpec) -> dict[tuple[str, int, int], list[in
     found: dict[tuple[str, int, int], list[int]] = defaultdict(list)
     frame = table.frame
     reach = spec.halo_px * spec.resolution_m if spec.sensor == "sentinel-1" else 0
+    grounds = {
+        zone: [project_to_zone(geometry, zone) for geometry in frame.geometry]
+        for zone in (WEST, EAST)
+    }
     for tile in TILES:
         square = shapely.box(*tile.bounds).buffer(reach, join_style="mitre")
         for i in range(len(table)):
@@ -76,8 +80,7 @@ def slow(table: ItemTable, spec: CubeSpec) -> dict[tuple[str, int, int], list[in
             index = MONTHLY.index(scene.solar_day)
             if scene.sensor != spec.sensor or index not in {p.index for p in YEAR}:
                 continue
-            ground = project_to_zone(frame.geometry.iloc[i], tile.zone)
-            if ground.distance(square) > 0:
+            if grounds[tile.zone][i].distance(square) > 0:
                 continue
             orbit = scene.orbit if spec.sensor == "sentinel-1" else 0
             found[tile.id, index, orbit].append(i)

@@ -62,8 +62,14 @@ def test_overlapping_and_bow_tie_polygons_become_valid():
         shapely.box(-182.0, -18.0, -178.0, -16.0),
         shapely.Polygon([(178, -18), (-178, -18), (-178, -16), (178, -16)]),
         shapely.MultiPolygon([shapely.box(178, -18, 180, -16), shapely.box(-180, -18, -178, -16)]),
+        shapely.Polygon(
+            [
+                *((178, -18), (180, -18), (-180, -18), (-178, -18)),
+                *((-178, -16), (-180, -16), (180, -16), (178, -16)),
+            ]
+        ),
     ],
-    ids=["beyond-180", "below-180", "jump", "split"],
+    ids=["beyond-180", "below-180", "jump", "split", "vertices-on-it"],
 )
 def test_antimeridian_in_every_spelling(geometry):
     aoi = Aoi.from_geometry(geometry)
@@ -88,6 +94,8 @@ def test_the_whole_world_is_not_a_crossing():
     aoi = Aoi.from_bbox((-180, -60, 180, 80))
     assert aoi.bounds == (-180, -60, 180, 80)
     assert Aoi.from_geometry(aoi.geometry).geometry.equals(aoi.geometry)
+    holed = aoi.geometry.difference(shapely.box(10, 40, 20, 50))
+    assert Aoi.from_geometry(holed).geometry.equals(holed)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from terrascope.geo.aoi import Aoi
 from terrascope.geo.cover import tiles_covering
 from terrascope.geo.footprints import intersect_pairs, tile_outlines
 from terrascope.geo.ownership import owned_mask, owner_zones, pixel_lonlat, tile_at
+from terrascope.geo.projection import project_to_zone
 from terrascope.geo.tiles import TILE_M, Tile, Zone
 
 LON = st.floats(-180, 180, exclude_max=True)
@@ -169,6 +170,24 @@ def test_margin_reaches_the_halo():
     beside = shapely.box(west - 0.02, 49.9, west - 0.002, 50.1)  # 140 m away
     assert len(intersect_pairs([tile], [beside])[0]) == 0
     assert len(intersect_pairs([tile], [beside], margin_m=240)[0]) == 1
+
+
+@pytest.mark.parametrize("lat", [-79.9, 0.1, 45.0, 83.9])
+@pytest.mark.parametrize("lon", [12.05, 15.0, 17.95])
+def test_outlines_hold_the_curved_sides(lon, lat):
+    tile = tile_at(lon, lat)
+    ring = shapely.segmentize(shapely.box(*tile.bounds), 50.0).exterior
+    back = pyproj.Transformer.from_crs(tile.zone.epsg, 4326, always_xy=True)
+    assert shapely.contains_xy(tile_outlines([tile])[0], *back.transform(*ring.xy)).all()
+
+
+def test_straight_edges_are_projected_as_the_curves_they_are():
+    parallel = shapely.LineString([(12.0, 65.0), (18.0, 65.0)])
+    lon = np.linspace(12.0, 18.0, 60_001)
+    points = shapely.points(*utm(Zone(33, "N"), lon, np.full(lon.shape, 65.0)))
+    line = project_to_zone(parallel, Zone(33, "N"))
+    shapely.prepare(line)
+    assert shapely.distance(line, points).max() < 0.05
 
 
 def test_points_beyond_the_grid_are_refused():

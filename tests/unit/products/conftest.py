@@ -13,9 +13,6 @@ from terrascope.products import figures, summary
 from terrascope.products.overview import Overview
 from terrascope.types import ChangeKind, Quarantine, Status
 
-NASTY = "<script>alert(1)</script>"
-CLIMB = "../../etc/passwd"
-
 
 @dataclasses.dataclass(frozen=True)
 class Landscape:

@@ -163,7 +163,8 @@ def test_an_event_over_a_border_is_one(lon, lat):
     assert (west > east) == (lon == 180.0)
     assert abs((event.lon - lon + 180) % 360 - 180) < radius / np.cos(np.radians(lat))
     found, _ = totals(source, aoi)
-    assert found.by_kind()[ChangeKind.WATER_GAIN] == pytest.approx(event.area_m2, rel=1e-6)
+    change = found.by_state[Status.PROVISIONAL, ChangeKind.WATER_GAIN]
+    assert change == pytest.approx(event.area_m2, rel=1e-6)
 
 
 @pytest.mark.parametrize("gap_pixels", [0, 4])
@@ -261,5 +262,11 @@ def test_totals_count_each_place_once():
     missing = tile_pixel_area(absent, 120)[lost].sum()
     missing += tile_pixel_area(unseen, 120)[state[unseen]["status"] == 0].sum()
     assert whole.observed_share == pytest.approx(1 - missing / whole.asked_m2)
-    assert whole.by_status()[Status.NOT_OBSERVED] == pytest.approx(missing)
-    assert whole.by_kind() == {ChangeKind.WATER_GAIN: pytest.approx(whole.changed_m2)}
+    assert set(whole.by_state) == {
+        (Status.NOT_OBSERVED, ChangeKind.NONE),
+        (Status.NO_CHANGE, ChangeKind.NONE),
+        (Status.PROVISIONAL, ChangeKind.WATER_GAIN),
+    }
+    assert whole.by_state[Status.NOT_OBSERVED, ChangeKind.NONE] == pytest.approx(missing)
+    change = whole.by_state[Status.PROVISIONAL, ChangeKind.WATER_GAIN]
+    assert change == pytest.approx(whole.changed_m2)

@@ -6,15 +6,18 @@ import numpy as np
 import pyproj
 import pytest
 import rasterio
+from affine import Affine
 from rio_cogeo.cogeo import cog_validate
 
 from terrascope.geo.aoi import Aoi
 from terrascope.geo.cover import tiles_covering
 from terrascope.geo.ownership import owned_mask, owner_zones, pixel_lonlat
-from terrascope.geo.tiles import TILE_M
+from terrascope.geo.tiles import TILE_M, Zone
 from terrascope.monitor.footprint import aoi_mask
+from terrascope.products import resample
 from terrascope.products.layers import MemoryLayers
 from terrascope.products.mosaic import mosaic_crs, write_maps
+from terrascope.products.resample import MosaicGrid
 
 
 def smooth_number(lon, lat):
@@ -123,6 +126,24 @@ def test_zones_meet_without_gap_or_double_line(tmp_path, bbox, crs):
     step = (resolution * 1.5) / 111_000 * (20_000 / np.cos(np.radians(north)) + 3_000)
     difference = np.abs(found[inner].astype(int) - expected)
     assert np.minimum(difference, np.abs(20_000 - difference)).max() <= max(step, 2) + 2
+
+
+@pytest.mark.parametrize("resolution", [10, 20, 30, 60, 120])
+def test_coordinates_between_the_nodes_of_the_lattice(resolution):
+    """Far north, where parallels bend most, and well inside the zone."""
+    zone, crs = Zone(33, "N"), "EPSG:6933"
+    x, y = pyproj.Transformer.from_crs(4326, crs, always_xy=True).transform(13.0, 80.0)
+    grid = MosaicGrid(crs, Affine(resolution, 0, x, 0, -resolution, y), (300, 300))
+    rows, columns = np.arange(7, 290), np.arange(3, 261)
+    easting, northing, owned = resample._coordinates(grid, zone, resolution, rows, columns)
+    j, i = np.meshgrid(columns, rows)
+    lon, lat = pyproj.Transformer.from_crs(crs, 4326, always_xy=True).transform(
+        x + (j + 0.5) * resolution, y - (i + 0.5) * resolution
+    )
+    px, py = pyproj.Transformer.from_crs(4326, zone.epsg, always_xy=True).transform(lon, lat)
+    assert owned.all()
+    errors = np.hypot(easting - px, northing - py) / resolution
+    assert errors.max() < 0.007
 
 
 def test_bytes_repeat_and_absent_tiles_stay_empty(tmp_path):

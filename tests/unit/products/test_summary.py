@@ -1,4 +1,4 @@
-"""The summary as JSON, the run log, and secrets."""
+"""The summary as JSON, and the run log."""
 
 from __future__ import annotations
 
@@ -9,53 +9,9 @@ import json
 import numpy as np
 import pytest
 
-from terrascope.products.redact import HIDDEN, redact_settings, redact_text, redact_url
 from terrascope.products.runlog import Attempt, RunLog, StageRecord
 from terrascope.products.summary import Completeness, EventRow, dump_json
 from terrascope.types import ChangeKind, Quarantine, Status
-
-
-@pytest.mark.parametrize(
-    ("url", "shown"),
-    [
-        ("https://host/a/b.tif?sig=abc&se=1#x", "https://host/a/b.tif"),
-        ("https://user:p%40ss@host:8080/a", "https://host:8080/a"),
-        ("s3://bucket/key", "s3://bucket/key"),
-        ("/data/a.tif", "/data/a.tif"),
-        ("https://u:p@[broken/x?sig=1", "https://[broken/x"),
-        ("http://a@b@host/x", "http://host/x"),
-    ],
-)
-def test_redact_url(url: str, shown: str) -> None:
-    assert redact_url(url) == shown
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "GET https://u:hush@h/x?sig=hush failed",
-        "/vsicurl/https://h/x.tif?token=hush: 403",
-        "AWS_SECRET_ACCESS_KEY=hush",
-        "header 'Authorization: Bearer hushhushhush'",
-        "api_key: hush, next",
-        '{"password": "hush"}',
-    ],
-)
-def test_redact_text(text: str) -> None:
-    assert "hush" not in redact_text(text)
-
-
-def test_redact_settings_keeps_the_rest() -> None:
-    settings = {
-        "catalog": {"url": "https://u:p@h/?k=v", "api_key": "abc", "token": ["a", "b"]},
-        "screen": {"threshold": 0.5, "bands": ("red", "nir")},
-        "key_figures": 3,
-    }
-    assert redact_settings(settings) == {
-        "catalog": {"url": "https://h/", "api_key": HIDDEN, "token": HIDDEN},
-        "screen": {"threshold": 0.5, "bands": ["red", "nir"]},
-        "key_figures": 3,
-    }
 
 
 def test_report_json(run_summary) -> None:

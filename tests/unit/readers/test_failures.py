@@ -20,7 +20,6 @@ from odc.geo.geobox import GeoBox
 
 from terrascope.errors import ReadError
 from terrascope.readers import open_reader
-from terrascope.readers.failures import public_url, scrub
 from terrascope.types import AssetRef, SceneRef
 
 GRID = GeoBox((600, 640), Affine(10, 0, 500_000, 0, -10, 4_600_000), "EPSG:32633")
@@ -282,26 +281,6 @@ def test_truncated_over_http_keeps_the_signature_secret(server: Server) -> None:
     assert "hush" not in str(caught.value)
     assert "sig" not in str(caught.value)
     assert "IReadBlock" in caught.value.message
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "https://a.b/c.tif?sig=hush&x=hush: failed",
-        "'/vsicurl/https://a.b/c.tif?token=hush' not recognized",
-        "c.tif?foo=hush, band 1: IReadBlock failed",
-        "/vsis3/bucket/c.tif?X-Amz-Signature=hush",
-        "https://user:hush@a.b/c.tif is gone",
-        "denied: Signature=hush",
-    ],
-)
-def test_scrub(text: str) -> None:
-    assert "hush" not in scrub(text)
-
-
-def test_public_url() -> None:
-    assert public_url("https://me:pw@a.b/c.tif?sig=1#part") == "https://a.b/c.tif"
-    assert public_url("/data/c.tif") == "/data/c.tif"
 
 
 @pytest.mark.parametrize("wrong", [{"timeout_s": 0}, {"attempts": 0}, {"cache_mb": 0}])

@@ -1,11 +1,13 @@
-"""Take secrets out of what is shown or written: addresses, messages, settings."""
+"""Take secrets out of what is shown or written: addresses, messages, settings.
+
+Part of the vocabulary: every room meets signed links, and every error may end in a report.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 __all__ = ["HIDDEN", "redact_settings", "redact_text", "redact_url"]
 
@@ -13,6 +15,9 @@ HIDDEN = "(hidden)"
 """What stands in place of a secret value."""
 
 _URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://[^\s\"'<>`|\\^{}]+")
+_QUERY = re.compile(r"(?<=[\w/])\?[^\s\"',)\]>]+")
+"""Of a link without its scheme, as GDAL and urllib3 shorten it in their messages."""
+_USER_INFO = re.compile(r"(?<=://)[^/]*@")
 _SENSITIVE = (
     r"pass(?:word|wd|phrase)?|secret|token|api[_-]?key|access[_-]?key|account[_-]?key"
     r"|subscription[_-]?key|private[_-]?key|credentials?|authorization|signature|sig|sas|cookie"
@@ -39,16 +44,10 @@ def redact_url(url: str) -> str:
     shown : str
         The address, fit for logs, reports and error messages.
     """
-    scheme, separator, _ = url.partition("://")
-    if not separator:
-        return url.partition("?")[0]
-    try:
-        parts = urlsplit(url)
-        return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
-    except ValueError:  # a bracketed host that is no IPv6 address, for instance
-        rest = re.split(r"[?#]", url[len(scheme) + 3 :], maxsplit=1)[0]
-        host, slash, path = rest.partition("/")
-        return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
+    address = url.partition("?")[0]
+    if "://" in address:  # the name of a file may hold a #
+        address = address.partition("#")[0]
+    return _USER_INFO.sub("", address)
 
 
 def redact_text(text: str) -> str:
@@ -64,9 +63,16 @@ def redact_text(text: str) -> str:
     shown : str
         The text without secrets that follow a known pattern.
     """
-    shown = _URL.sub(lambda match: redact_url(match[0]), text)
+    shown = _URL.sub(_shown, text)
+    shown = _QUERY.sub("", shown)
     shown = _ASSIGNMENT.sub(lambda match: match[1] + HIDDEN, shown)
     return _BEARER.sub(lambda match: f"{match[1]} {HIDDEN}", shown)
+
+
+def _shown(match: re.Match[str]) -> str:
+    """Redact an address in a sentence; the punctuation after it is the sentence's."""
+    address = match[0].rstrip(".,:;)]")
+    return redact_url(address) + match[0][len(address) :]
 
 
 def redact_settings(value: Any) -> Any:
