@@ -63,7 +63,7 @@ def aoi_mask(aoi: Aoi, tile: Tile, resolution_m: int) -> NDArray[np.bool_]:
 
 
 def polygon_mask(
-    polygons: Iterable[BaseGeometry], shape_yx: tuple[int, int], transform: Affine
+    polygons: Iterable[shapely.Geometry], shape_yx: tuple[int, int], transform: Affine
 ) -> NDArray[np.bool_]:
     """Return which pixels have their centre inside polygons.
 
