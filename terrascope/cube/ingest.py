@@ -22,6 +22,7 @@ from odc.geo.geobox import GeoBox
 from terrascope.cube.block import Block, compute_block
 from terrascope.cube.executor import Executor
 from terrascope.cube.extent import covered_window, is_empty
+from terrascope.cube.memory import block_budget, block_cache_mb, release_large_arrays
 from terrascope.cube.plan import BLOCK_TILES, Batch, CubePlan, WorkItem
 from terrascope.cube.spec import CubeSpec
 from terrascope.errors import ReadError
@@ -84,7 +85,7 @@ class ReaderSettings:
         ``"stackstac"`` or ``"odc-stac"``.
     sign : callable, optional
         Turns an unsigned address into a readable one; holds no secret itself.
-    timeout_s, attempts : float, int
+    timeout_s, attempts, cache_mb : float, int, int
         See `terrascope.readers.files.FileAccess`.
     gdal : tuple of (str, str)
         GDAL options of the catalog profile's storage.
@@ -94,6 +95,7 @@ class ReaderSettings:
     sign: Callable[[str], str] | None = None
     timeout_s: float = 20.0
     attempts: int = 3
+    cache_mb: int = 64
     gdal: tuple[tuple[str, str], ...] = ()
 
 
@@ -388,7 +390,8 @@ def ingest_batch(
             attributes=spec.settings(),
         )
     )
-    budget = memory // (2 * executor.threads_per_worker)
+    budget = block_budget(memory, executor.threads_per_worker)
+    reader = dataclasses.replace(reader, cache_mb=block_cache_mb(memory))
     before = {
         item: record.scenes
         for item in todo
@@ -467,6 +470,7 @@ def _write_unit(
     unit: _Unit, spec: CubeSpec, settings: ReaderSettings, fork: Fork, group: str, budget: int
 ) -> tuple[Fork, list[Record]]:
     """Read, composite and write one unit. Runs on a worker."""
+    release_large_arrays()
     reader = _reader(settings)
     return fork, _write_tiles(unit, spec, reader, fork, group, budget)
 
@@ -537,6 +541,7 @@ def _reader(settings: ReaderSettings) -> Reader:
         sign=settings.sign,
         timeout_s=settings.timeout_s,
         attempts=settings.attempts,
+        cache_mb=settings.cache_mb,
         gdal=settings.gdal,
     )
 
@@ -623,8 +628,8 @@ def _block_steps(
     )
     if covered < _SPARSE * TILE_M**2:
         return chunk, chunk
-    if spec.halo_px == 0:
-        return chunk, size
+    if spec.halo_px == 0:  # nothing is read twice: small blocks cost little
+        return chunk, size if len(unit.scenes) == 1 else chunk
     strip_bytes = size * chunk * spec.bytes_per_pixel(len(unit.scenes))
     strips = max(1, min(size // chunk, budget // strip_bytes))
     while (size // chunk) % strips:

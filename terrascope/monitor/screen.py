@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from terrascope.cube.executor import Executor
 from terrascope.cube.extent import Window, within_halo
+from terrascope.cube.memory import block_budget, release_large_arrays
 from terrascope.cube.plan import BLOCK_TILES, CubePlan
 from terrascope.geo.aoi import Aoi
 from terrascope.geo.tiles import Tile, Zone
@@ -363,7 +364,7 @@ def screen_batch(
             for tile in tiles:
                 lattices[tile][group] = nodes.around(tile)
     group = store.ensure_group(_schema(plan, zone))
-    budget = memory // (2 * executor.threads_per_worker)
+    budget = block_budget(memory, executor.threads_per_worker)
     shared = dataclasses.replace(plan, batches=())
     with store.begin() as write:
         fork = write.fork()
@@ -395,6 +396,7 @@ def _screen_tile(
     budget: int,
 ) -> tuple[Fork, Record]:
     """Screen one tile, block by block. Runs on a worker."""
+    release_large_arrays()
     inside = aoi_mask(plan.aoi, tile, plan.resolution_m)
     writer = TileWriter(fork, group, tile, 0)
     schema = _schema(plan, tile.zone)
