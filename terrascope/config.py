@@ -162,7 +162,7 @@ class MonitorSettings:
     mask_dilation_m : int
         Growth of the cloud mask in metres.
     bands : tuple of str or None
-        Optical bands of the cube; None takes what the screen uses.
+        Optical bands of the cube; None takes what the screen uses and most scenes have.
     max_cloud_percent : float
         Scenes above it are not read.
     memory : int

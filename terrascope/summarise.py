@@ -262,7 +262,7 @@ def summarise(run: MonitorRun, source: StoreLayers, events: geopandas.GeoDataFra
         quality=s.DataQuality(
             quarantined(run, records),
             _radiometry_notes(run, used),
-            run.found.notes,
+            run.notes,
             _mask_shares(records),
         ),
         regions=_region_totals(run, regions, events),

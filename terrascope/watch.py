@@ -162,10 +162,35 @@ class MonitorRun:
         )
 
     @cached_property
+    def optical_bands(self) -> tuple[str, ...]:
+        """Bands of the optical cube: those asked for, else what the screen uses and there is.
+
+        A scene that lacks one of them is quarantined, so a band that a catalog usually
+        lacks is left out unless the monitor file asks for it.
+        """
+        from terrascope.monitor.screen import OPTICAL_BANDS
+
+        if self.settings.bands is not None:
+            return self.settings.bands
+        usual = self.found.table.usual_bands("sentinel-2", OPTICAL_BANDS)
+        needed = ("red", "nir") if "nir08" not in usual else ("red",)
+        return tuple(band for band in OPTICAL_BANDS if band in usual or band in needed)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the catalog did and lacks, for the report."""
+        from terrascope.monitor.screen import OPTICAL_BANDS
+
+        if "sentinel-2" not in self.plans or self.settings.bands is not None:
+            return self.found.notes
+        lacking = [band for band in OPTICAL_BANDS if band not in self.optical_bands]
+        told = f"most scenes lack {', '.join(lacking)}: screened without; see cube.bands"
+        return (*self.found.notes, told) if lacking else self.found.notes
+
+    @cached_property
     def specs(self) -> dict[str, CubeSpec]:
         """What is made of each sensor's scenes."""
         from terrascope.cube.spec import CubeSpec
-        from terrascope.monitor.screen import OPTICAL_BANDS
         from terrascope.sensors import S1_BANDS
 
         s = self.settings
@@ -173,7 +198,7 @@ class MonitorRun:
         if s.optical is not None:
             specs["sentinel-2"] = CubeSpec(
                 sensor="sentinel-2",
-                bands=s.bands or OPTICAL_BANDS,
+                bands=self.optical_bands,
                 resolution_m=s.resolution_m,
                 cadence=s.cadence,
                 composite=s.composite,
@@ -277,7 +302,7 @@ class MonitorRun:
                 f"cadence {self.settings.cadence}"
             ),
             *(str(explain(plan)) for plan in self.plans.values()),
-            *(f"note: {note}" for note in self.found.notes),
+            *(f"note: {note}" for note in self.notes),
         ]
         missing = sorted(set(self.specs) - set(self.plans))
         lines += [f"note: no scene of {sensor} in these periods" for sensor in missing]

@@ -324,6 +324,29 @@ class ItemTable:
         """Shapely geometries in EPSG:4326, shape (n,)."""
         return np.asarray(self.frame.geometry.array, dtype=object)
 
+    def usual_bands(self, sensor: str, bands: Sequence[str]) -> tuple[str, ...]:
+        """Return the bands that scenes of a sensor usually have.
+
+        Parameters
+        ----------
+        sensor : str
+            Name of the sensor.
+        bands : sequence of str
+            Canonical names to look for.
+
+        Returns
+        -------
+        usual : tuple of str
+            Those of `bands` that at least half of the scenes have, in their order; all of
+            them where there is no scene.
+        """
+        held = [
+            json.loads(assets)
+            for assets, of in zip(self._columns["assets"], self.sensors, strict=True)
+            if of == sensor
+        ]
+        return tuple(band for band in bands if 2 * sum(band in one for one in held) >= len(held))
+
     def identity(self) -> str:
         """Return a hash that changes when a scene, its place or its rasters change.
 

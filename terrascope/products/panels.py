@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import shapely
 from affine import Affine
+from numpy.typing import NDArray
 
 from terrascope.geo.projection import project_to_zone
 from terrascope.geo.tiles import Tile
@@ -18,10 +19,11 @@ from terrascope.monitor.screen import ScreenPlan
 from terrascope.periods import Period
 from terrascope.products.figures import EventFigure, draw_event, event_window
 from terrascope.products.pictures import radar_composite
+from terrascope.products.resample import MosaicGrid, source_pixels
 from terrascope.sensors import SENSORS
-from terrascope.store.layout import zone_geobox, zone_shape
+from terrascope.store.layout import tile_slices, zone_geobox, zone_shape
 from terrascope.store.window import read_window
-from terrascope.types import FloatArray
+from terrascope.types import FloatArray, Status
 
 if TYPE_CHECKING:
     import geopandas
@@ -83,24 +85,56 @@ def _draw(
     if crops is None:
         return None
     before, after, balanced = crops
-    root, group = store.root(), plan.result_group(zone)
-    affine = zone_geobox(zone, plan.resolution_m).affine
+    grid = MosaicGrid(
+        f"EPSG:{zone.epsg}",
+        zone_geobox(zone, plan.resolution_m).affine @ Affine.translation(columns.start, rows.start),
+        (rows.stop - rows.start, columns.stop - columns.start),
+    )
+    status, kind = _results(plan, store, zone, rows, columns)
+    for tile in map(Tile.parse, event.tiles):
+        if tile.zone != zone:
+            _fill_beyond(plan, store, tile, grid, status, kind)
     return draw_event(
         event.event_id,
         before=before,
         after=after,
-        status=read_window(root, f"{group}/status", rows, columns),
-        kind=read_window(root, f"{group}/change_kind", rows, columns),
-        mask=polygon_mask(
-            [outline],
-            (rows.stop - rows.start, columns.stop - columns.start),
-            affine @ Affine.translation(columns.start, rows.start),
-        ),
+        status=status,
+        kind=kind,
+        mask=polygon_mask([outline], grid.shape_yx, grid.transform),
         gsd_m=plan.resolution_m,
         labels=(_label(_season(plan)), _label(plan.target)),
         place=f"Event {event.event_id}",
         balanced=balanced,
     )
+
+
+def _results(
+    plan: ScreenPlan, store: Store, zone: Zone, rows: slice, columns: slice
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Status and kind of a window of one zone."""
+    root, group = store.root(), plan.result_group(zone)
+    status = read_window(root, f"{group}/status", rows, columns)
+    return status, read_window(root, f"{group}/change_kind", rows, columns)
+
+
+def _fill_beyond(
+    plan: ScreenPlan,
+    store: Store,
+    tile: Tile,
+    grid: MosaicGrid,
+    status: NDArray[np.uint8],
+    kind: NDArray[np.uint8],
+) -> None:
+    """Show the tile of another zone where its own zone owns nothing, in place."""
+    theirs = _results(plan, store, tile.zone, *tile_slices(tile, plan.resolution_m))
+    shown = source_pixels(grid, tile, plan.resolution_m, theirs[0] != Status.OUTSIDE)
+    if shown is None:
+        return
+    height, width = shown.index.shape
+    window = np.s_[shown.row : shown.row + height, shown.column : shown.column + width]
+    beyond = (shown.index >= 0) & (status[window] == Status.OUTSIDE)
+    for mine, values in zip((status, kind), theirs, strict=True):
+        mine[window][beyond] = values.ravel()[shown.index[beyond]]
 
 
 def _window(plan: ScreenPlan, zone: Zone, outline: shapely.Geometry) -> tuple[slice, slice]:

@@ -228,7 +228,7 @@ def write_tree(folder: Path, scenes: list[Scene]) -> Path:
 def write_monitor(
     folder: Path, catalog: str | Path, *, radar: bool = True, **tables: Mapping[str, Any]
 ) -> Path:
-    """Write a monitor file with its output beside itself; `tables` add keys or replace them."""
+    """Write a monitor file, its output beside it; `tables` add, replace or (None) drop keys."""
     folder.mkdir(parents=True, exist_ok=True)
     document: dict[str, dict[str, Any]] = {
         "monitor": {"name": "small"},
@@ -244,7 +244,8 @@ def write_monitor(
     lines = []
     for name, values in document.items():
         lines.append(f"[{name}]")
-        lines += [f"{key} = {json.dumps(value)}" for key, value in values.items()]
+        given = {key: value for key, value in values.items() if value is not None}
+        lines += [f"{key} = {json.dumps(value)}" for key, value in given.items()]
     file = folder / "monitor.toml"
     file.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return file

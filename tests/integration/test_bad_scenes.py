@@ -291,6 +291,24 @@ def test_nothing_but_cloud(tmp_path: Path) -> None:
         assert np.isnan(source.read(1)).all()
 
 
+def test_bands_that_a_catalog_lacks(tmp_path: Path) -> None:
+    """They are left out and named; one scene that lacks more is quarantined."""
+    poor = NAMES["truncated"]
+
+    def spoil(scenes: dict[str, Scene]) -> None:
+        del scenes[poor].item["assets"]["swir16"]
+
+    write_archive(tmp_path / "archive", zones=(33,), radar=False, spoil=spoil)
+    file = write_monitor(tmp_path / "run", tmp_path / "archive", radar=False, cube={"bands": None})
+    run(file)
+    report = document(file.parent / "out", "report.json")
+    assert "most scenes lack coastal, nir08: screened without" in json.dumps(report["quality"])
+    quarantined = {(q["item"], q["band"]) for q in report["quality"]["quarantined"]}
+    assert quarantined == {(poor, "swir16")}
+    assert report["observed_share"] > 0.9
+    assert report["events"]["count"] > 0
+
+
 def statuses(out: Path) -> set[int]:
     with rasterio.open(out / "maps" / "status.tif") as source:
         return set(np.unique(source.read(1)).tolist())

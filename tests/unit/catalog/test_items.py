@@ -55,6 +55,17 @@ def row(i: int, **changes: object) -> ItemRow:
     return ItemRow(**(facts | changes))  # type: ignore[arg-type]
 
 
+def test_usual_bands() -> None:
+    table = ItemTable.from_rows(
+        [
+            row(i, assets={band: AssetRef(href=f"/{band}.tif") for band in bands})
+            for i, bands in enumerate((("red", "nir"), ("red", "nir"), ("red",), ("blue", "red")))
+        ]
+    )
+    assert table.usual_bands("sentinel-2", ("blue", "red", "nir")) == ("red", "nir")
+    assert table.usual_bands("sentinel-1", ("vv", "vh")) == ("vv", "vh")
+
+
 def radar(i: int) -> ItemRow:
     asset = AssetRef(href=f"s3://bucket/{i}.tif", nodata=math.nan, unit="dB", identity="size:3")
     return row(

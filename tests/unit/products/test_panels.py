@@ -13,10 +13,13 @@ import shapely
 from PIL import Image
 
 from terrascope.geo.aoi import Aoi
+from terrascope.geo.cover import tiles_covering
 from terrascope.geo.projection import unproject_from_zone
 from terrascope.geo.tiles import Tile, Zone
+from terrascope.monitor.footprint import aoi_mask
 from terrascope.monitor.screen import ScreenPlan
 from terrascope.periods import Cadence
+from terrascope.products.palette import KIND_COLOURS
 from terrascope.products.panels import draw_panels
 from terrascope.store import Store, cube_schema, result_schema, write_tile
 from terrascope.types import ChangeKind, Status
@@ -88,3 +91,49 @@ def test_any_bands_make_a_picture(
     pixels = np.asarray(Image.open(io.BytesIO(figure.after.png)).convert("RGBA"))[..., :3]
     assert (pixels == pixels[..., :1]).all() == grey
     assert figure.change.alt.startswith("Event e change found")
+
+
+def test_an_event_on_a_zone_border_is_shown_whole(tmp_path: Path) -> None:
+    """Either zone has results for the ground it owns only; the picture shows both."""
+    aoi = Aoi.from_bbox((17.95, 49.90, 18.05, 49.94))
+    tiles = tiles_covering(aoi)
+    assert len({tile.zone for tile in tiles}) == 2
+    store = Store.open(str(tmp_path))
+    groups = {}
+    for zone in sorted({tile.zone for tile in tiles}):
+        cube = cube_schema("sentinel-2", zone, 60, MONTH, ("red", "nir"))
+        store.ensure_group(cube)
+        groups[zone] = store.ensure_group(result_schema(zone, 60, "x"))
+        mine = [tile for tile in tiles if tile.zone == zone]
+        with store.begin() as batch:
+            fork = batch.fork()
+            for tile in mine:
+                pixels = np.full((2, 256, 256), 900, np.int16)
+                write_tile(fork, cube.path, tile, 68, {"reflectance": pixels})
+                write_tile(fork, cube.path, tile, 80, {"reflectance": 2 * pixels})
+                asked = aoi_mask(aoi, tile, 60)
+                status = np.where(asked, Status.PROVISIONAL, Status.OUTSIDE).astype(np.uint8)
+                kind = np.where(asked, ChangeKind.BARE, ChangeKind.OUTSIDE).astype(np.uint8)
+                write_tile(fork, groups[zone], tile, 0, {"status": status, "change_kind": kind})
+            batch.commit([fork], {cube.path: [], groups[zone]: []})
+    table = geopandas.GeoDataFrame(
+        {"event_id": ["e"], "tiles": [[tile.id for tile in tiles]]},
+        geometry=[aoi.geometry],
+        crs="EPSG:4326",
+    )
+    paths = tuple(f"sentinel-2/{zone.id}/r60/P1M" for zone in groups)
+    plan = ScreenPlan(
+        resolution_m=60,
+        target=(MONTH.period(80),),
+        baseline=(MONTH.period(68),),
+        groups={"sentinel-2": paths},
+        bands={"sentinel-2": ("red", "nir")},
+        batches=(tuple(tiles),),
+        aoi=aoi,
+        threshold=0.5,
+        run_id="x",
+    )
+    (figure,) = draw_panels(plan, store, table, ["e"])
+    shown = np.asarray(Image.open(io.BytesIO(figure.change.png)).convert("RGBA"))
+    coloured = (shown[..., :3] == KIND_COLOURS[ChangeKind.BARE]).all(axis=-1)
+    assert coloured.sum() * 60**2 / 1e6 == pytest.approx(aoi.area_km2, rel=0.03)
