@@ -8,8 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import unquote
 
-__all__ = ["HIDDEN", "redact_settings", "redact_text", "redact_url"]
+__all__ = ["HIDDEN", "redact_settings", "redact_text", "redact_url", "without_secrets"]
 
 HIDDEN = "(hidden)"
 """What stands in place of a secret value."""
@@ -23,6 +24,10 @@ _SENSITIVE = (
     r"|subscription[_-]?key|private[_-]?key|credentials?|authorization|signature|sig|sas|cookie"
 )
 _SECRET_KEY = re.compile(rf"(?:^|[_.-])(?:{_SENSITIVE})(?:$|[_.-])", re.IGNORECASE)
+_SECRET_PARAMETER = re.compile(rf"(?:{_SENSITIVE})$|{_SECRET_KEY.pattern}", re.IGNORECASE)
+"""Of an address, where words run together: ``accesstoken``."""
+_CONTAINER = re.compile(r"(?:abfs|wasb)s?://[^/:@]+@", re.IGNORECASE)
+"""Azure's addresses state the container where others state the user."""
 _ASSIGNMENT = re.compile(
     rf"\b((?:[\w-]*[_-])?(?:{_SENSITIVE})(?:[_-]\w+)?[\"']?\s*(?:=|%3D|:)\s*)"
     r"(?:(?:bearer|basic)\s+)?[\"']?[^\s&,;\"'<>()]+",
@@ -48,6 +53,29 @@ def redact_url(url: str) -> str:
     if "://" in address:  # the name of a file may hold a #
         address = address.partition("#")[0]
     return _USER_INFO.sub("", address)
+
+
+def without_secrets(url: str) -> str:
+    """Return an address that still leads to its file, without what somebody signed it with.
+
+    Parameters
+    ----------
+    url : str
+        A URL or a plain path, for instance of a raster.
+
+    Returns
+    -------
+    kept : str
+        Without user and password; without its query if any parameter of that may be
+        secret. A harmless query, such as a version, is part of the address and stays.
+    """
+    _, *parameters = re.split("[?&;#]", url)
+    names = (unquote(parameter.partition("=")[0]) for parameter in parameters)
+    if any(_SECRET_PARAMETER.search(name) for name in names):
+        url = url.partition("?")[0]
+        url = url.partition("#")[0] if "://" in url else url
+    address, mark, query = url.partition("?")
+    return (address if _CONTAINER.match(address) else _USER_INFO.sub("", address)) + mark + query
 
 
 def redact_text(text: str) -> str:

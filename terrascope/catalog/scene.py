@@ -27,6 +27,7 @@ from terrascope.catalog.raster import (
     resolve_unit,
 )
 from terrascope.catalog.static import resolve_href
+from terrascope.redact import without_secrets
 from terrascope.types import AssetRef
 
 __all__ = ["read_item"]
@@ -34,7 +35,6 @@ __all__ = ["read_item"]
 _PLATFORM = re.compile(r"sentinel[-_ ]?([12])([a-d])", re.IGNORECASE)
 _TILE = re.compile(r"(\d{1,2})([C-HJ-NP-X])([A-HJ-NP-Z]{2})")
 _TILE_IN_NAME = re.compile(r"_T?(\d{2}[C-HJ-NP-X][A-HJ-NP-Z]{2})_")
-_SECRETS = ("sig=", "signature=", "token=", "credential=", "access_key", "accesskey")
 
 
 def read_item(
@@ -156,7 +156,7 @@ def _self_href(item: Mapping[str, Any]) -> str:
     for link in links if isinstance(links, list) else []:
         if isinstance(link, dict) and link.get("rel") == "self":
             href = link.get("href")
-            return _without_secrets(href) if isinstance(href, str) else ""
+            return without_secrets(href) if isinstance(href, str) else ""
     return ""
 
 
@@ -237,10 +237,4 @@ def _href(asset: Mapping[str, Any], base: str, profile: Profile) -> tuple[str, s
     if scheme not in profile.storage.schemes:
         allowed = ", ".join(profile.storage.schemes)
         return "", f"its href is of kind {scheme!r}; the profile allows {allowed}"
-    return _without_secrets(href), ""
-
-
-def _without_secrets(href: str) -> str:
-    """Drop the query of an address that somebody signed already: tokens are not stored."""
-    path, _, query = href.partition("?")
-    return path if any(secret in query.lower() for secret in _SECRETS) else href
+    return without_secrets(href), ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from terrascope.errors import CatalogError, ReadError, TerrascopeError
-from terrascope.redact import HIDDEN, redact_settings, redact_text, redact_url
+from terrascope.redact import HIDDEN, redact_settings, redact_text, redact_url, without_secrets
 
 
 @pytest.mark.parametrize(
@@ -22,6 +22,27 @@ from terrascope.redact import HIDDEN, redact_settings, redact_text, redact_url
 )
 def test_redact_url(url: str, shown: str) -> None:
     assert redact_url(url) == shown
+
+
+@pytest.mark.parametrize(
+    ("url", "kept"),
+    [
+        ("https://h/a.tif?api_key=hush", "https://h/a.tif"),
+        ("https://h/a.tif?v=1&apikey=hush", "https://h/a.tif"),
+        ("https://h/a.tif?subscription-key=hush#x", "https://h/a.tif"),
+        ("https://h/a.tif?password=hush", "https://h/a.tif"),
+        ("https://h/a.tif?accessToken=hush", "https://h/a.tif"),
+        ("https://h/a.tif?X-Amz%2DSignature=hush", "https://h/a.tif"),
+        ("https://h/a.tif#access_token=hush", "https://h/a.tif"),
+        ("https://user:hush@h/a.tif?version=3", "https://h/a.tif?version=3"),
+        ("https://h?mail=a@b", "https://h?mail=a@b"),
+        ("/data/a#sig=1.tif", "/data/a#sig=1.tif"),
+        ("abfs://container@account.dfs.core.windows.net/a", None),
+        ("https://h/a.tif?versionId=4&design=2", None),
+    ],
+)
+def test_without_secrets(url: str, kept: str | None) -> None:
+    assert without_secrets(url) == (url if kept is None else kept)
 
 
 @pytest.mark.parametrize(

@@ -244,7 +244,10 @@ def test_addresses() -> None:
     assert href("b/a.tif", "/data/x/i.json") == "/data/x/b/a.tif"
     # Signed by somebody: the token is not ours to keep. A version is.
     assert href("https://h/a.tif?st=1&sig=S", "https://h/i") == "https://h/a.tif"
+    assert href("https://u:pw@h/a.tif?api_key=S", "https://h/i") == "https://h/a.tif"
     assert href("https://h/a.tif?versionId=3", "https://h/i") == "https://h/a.tif?versionId=3"
+    linked = {"links": [{"rel": "self", "href": "https://u:pw@h/i?subscription-key=S"}]}
+    assert read(optical() | linked, LOCAL, "sentinel-2-l2a").source == "https://h/i"
 
 
 @pytest.mark.parametrize(
