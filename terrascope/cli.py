@@ -65,6 +65,7 @@ def monitor(file: MonitorFile, dask: DaskAddress = None) -> None:
     MonitorRun.open(file)  # a wrong file is said before anything is started
     with shown():
         report = _run_flow(file, dask)
+    typer.echo(_outcome(Path(report)))
     typer.echo(f"report: {report}")
 
 
@@ -141,6 +142,26 @@ def _exit_code(error: TerrascopeError) -> int:
     if isinstance(error, ConfigError):
         return EXIT_USAGE
     return EXIT_INCOMPLETE if isinstance(error, IncompleteError) else EXIT_FAILED
+
+
+def _outcome(report: Path) -> str:
+    """Say in a line or two what a run found, from what it published."""
+    import json
+
+    from terrascope.types import Status
+
+    said = json.loads(report.with_name("report.json").read_text(encoding="utf-8"))
+    changed = {Status.PROVISIONAL.name.lower(), Status.CONFIRMED.name.lower()}
+    area = sum(total["area_m2"] for total in said["totals"] if total["status"] in changed)
+    found = f"change: {area / 1e4:,.1f} ha in {said['events']['count']:,} events"
+    lines = [f"{found}; observed: {said['observed_share']:.1%} of the ground"]
+    unused = [use["collection"] for use in said["sensors"] if not use["used"]]
+    if unused:
+        lines.append(
+            f"no scene of {', '.join(unused)}: check the area (west, south, east, north), the "
+            "periods and the catalog"
+        )
+    return "\n".join(lines)
 
 
 def _run_flow(file: Path, dask: str | None) -> str:

@@ -116,6 +116,18 @@ class AssetRef:
     shape_yx: tuple[int, int] | None = None
     identity: str = ""
 
+    def facts(self) -> dict[str, Any]:
+        """Return what decides the numbers that are read of this raster.
+
+        Returns
+        -------
+        facts : dict
+            JSON-ready; the address counts only where the catalog names no identity.
+        """
+        facts = dataclasses.asdict(self)
+        address = facts.pop("href").partition("?")[0]
+        return {**facts, "identity": self.identity or address, "nodata": str(self.nodata)}
+
 
 @dataclasses.dataclass(frozen=True)
 class SceneRef:
@@ -184,8 +196,10 @@ class SceneRef:
             "id": self.id,
             "collection": self.collection,
             "baseline": self.baseline,
+            "overpass": [self.solar_day.isoformat(), self.platform, self.orbit],
+            "coefficient": self.coefficient,
             "assets": {
-                band: [asset.identity or asset.href.partition("?")[0], asset.scale, asset.offset]
+                band: asset.facts()
                 for band in bands
                 if (asset := self.assets.get(band)) is not None
             },

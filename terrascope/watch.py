@@ -166,15 +166,33 @@ class MonitorRun:
         """Bands of the optical cube: those asked for, else what the screen uses and there is.
 
         A scene that lacks one of them is quarantined, so a band that a catalog usually
-        lacks is left out unless the monitor file asks for it.
+        lacks is left out unless the monitor file asks for it. A cube that exists keeps its
+        bands, whatever a later search finds.
         """
         from terrascope.monitor.screen import OPTICAL_BANDS
 
         if self.settings.bands is not None:
             return self.settings.bands
+        if stored := self._stored_bands():
+            return stored
         usual = self.found.table.usual_bands("sentinel-2", OPTICAL_BANDS)
         needed = ("red", "nir") if "nir08" not in usual else ("red",)
         return tuple(band for band in OPTICAL_BANDS if band in usual or band in needed)
+
+    def _stored_bands(self) -> tuple[str, ...]:
+        """Bands of the optical cube that earlier runs made with this resolution and cadence."""
+        from terrascope.store.layout import cube_path
+
+        if not (self.output / "cube").exists():
+            return ()
+        s = self.settings
+        paths = {
+            cube_path("sentinel-2", tile.zone, s.resolution_m, s.cadence, None)
+            for tile in self.tiles
+        }
+        return next(
+            (self.store.bands(path) for path in sorted(paths & set(self.store.groups()))), ()
+        )
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -251,7 +269,9 @@ class MonitorRun:
             tables.append(result.table)
             notes += result.notes
             skipped |= set(result.skipped)
-        return Found(ItemTable.concat(tables), tuple(dict.fromkeys(notes)), tuple(sorted(skipped)))
+        table, unlike = ItemTable.concat(tables).of_one_coefficient()
+        skipped |= set(unlike)
+        return Found(table, tuple(dict.fromkeys(notes)), tuple(sorted(skipped)))
 
     @cached_property
     def plans(self) -> dict[str, CubePlan]:

@@ -32,6 +32,7 @@ import datetime as dt
 import hashlib
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -44,7 +45,7 @@ from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
 from terrascope.errors import CatalogError
-from terrascope.types import AssetRef, SceneRef
+from terrascope.types import AssetRef, Quarantine, SceneRef
 
 __all__ = ["ItemRow", "ItemTable"]
 
@@ -346,6 +347,37 @@ class ItemTable:
             if of == sensor
         ]
         return tuple(band for band in bands if 2 * sum(band in one for one in held) >= len(held))
+
+    def of_one_coefficient(self) -> tuple[ItemTable, tuple[Quarantine, ...]]:
+        """Keep, of the radar scenes of one orbit, those of the commonest coefficient.
+
+        Gamma nought and sigma nought of the same ground differ by the terrain: a date of the
+        one beside a date of the other looks like change.
+
+        Returns
+        -------
+        table : ItemTable
+            The same rows, but for those.
+        left_out : tuple of Quarantine
+            The others, with the cause.
+        """
+        radar = self.sensors == "sentinel-1"
+        coefficients = np.array(self.frame["coefficient"].to_list(), dtype=object)
+        keep, left_out = np.ones(len(self), np.bool_), []
+        for orbit in np.unique(self.orbits[radar]):
+            mine = np.flatnonzero(radar & (self.orbits == orbit))
+            counts = Counter(coefficients[mine].tolist())
+            if len(counts) < 2:
+                continue
+            usual = min(counts, key=lambda name: (-counts[name], name))
+            for row in mine[coefficients[mine] != usual]:
+                keep[row] = False
+                cause = (
+                    f"its backscatter is {coefficients[row] or 'of an unknown coefficient'}, that "
+                    f"of most scenes of orbit {orbit} is {usual or 'unknown'}: not comparable"
+                )
+                left_out.append(Quarantine(self.frame["id"].iloc[row], "*", cause))
+        return self.select(keep), tuple(left_out)
 
     def identity(self) -> str:
         """Return a hash that changes when a scene, its place or its rasters change.

@@ -18,7 +18,7 @@ from terrascope.errors import ReadError
 from terrascope.readers import Reader
 from terrascope.types import NODATA_INT16, Quality, Quarantine, SceneRef
 
-__all__ = ["Block", "compute_block"]
+__all__ = ["Block", "as_quarantine", "compute_block"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -88,7 +88,7 @@ def compute_block(
         try:
             bits = work.add(scene, here)
         except ReadError as error:
-            quarantined.append(_quarantine(error))
+            quarantined.append(as_quarantine(error))
             quality[here] |= np.uint8(Quality.SCENE | Quality.FAILED)
         else:
             quality[here] |= bits
@@ -112,7 +112,7 @@ def _stored_numbers(
         try:
             part = reader.read(scene, spec.bands, geobox[window], resampling=spec.resampling)
         except ReadError as error:
-            quarantined.append(_quarantine(error))
+            quarantined.append(as_quarantine(error))
             quality[window] |= np.uint8(Quality.FAILED)
             continue
         part = part.astype(np.uint16, copy=False)
@@ -161,7 +161,19 @@ def _relative(window: Window, inner: Window) -> Window:
     )
 
 
-def _quarantine(error: ReadError) -> Quarantine:
+def as_quarantine(error: ReadError) -> Quarantine:
+    """Say in a record what could not be read.
+
+    Parameters
+    ----------
+    error : ReadError
+        What a reader raised.
+
+    Returns
+    -------
+    quarantine : Quarantine
+        Item, band, cause and address.
+    """
     return Quarantine(
         error.item, error.band, error.message, error.url or "", transient=error.transient
     )

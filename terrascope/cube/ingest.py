@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -19,12 +19,13 @@ from affine import Affine
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from terrascope.cube.block import Block, compute_block
+from terrascope.cube.block import Block, as_quarantine, compute_block
 from terrascope.cube.executor import Executor
 from terrascope.cube.extent import covered_window, is_empty
 from terrascope.cube.memory import block_budget, block_cache_mb, release_large_arrays
 from terrascope.cube.plan import BLOCK_TILES, Batch, CubePlan, WorkItem
 from terrascope.cube.spec import CubeSpec
+from terrascope.cube.trust import WITNESSES
 from terrascope.errors import ReadError
 from terrascope.geo.projection import project_to_zone
 from terrascope.geo.tiles import TILE_M, Tile, Zone
@@ -65,7 +66,7 @@ Ledger: TypeAlias = Mapping[Place, Record]
 Bounds: TypeAlias = tuple[float, float, float, float]
 """West, south, east, north in metres of a zone's CRS."""
 
-CUBE_VERSION = 1
+CUBE_VERSION = 2
 """Raised by hand when the same scenes and settings would give other pixels."""
 
 _EMPTIED = ""
@@ -178,10 +179,12 @@ def keys_of(spec: CubeSpec, table: ItemTable, items: Iterable[WorkItem]) -> dict
         32 hexadecimal digits each.
     """
     settings = spec.settings()
+    sampled = ("red", "nir", "nir08", *WITNESSES) if spec.optical else ()
+    bands = tuple(dict.fromkeys((*spec.read_bands, *sampled)))
 
     @functools.cache
     def identity(row: int) -> str:
-        return work_key("scene", 1, table.scene(row).identity(spec.read_bands), ())
+        return work_key("scene", 2, table.scene(row).identity(bands), ())
 
     return {
         item: work_key("cube", CUBE_VERSION, settings, [identity(row) for row in item.scenes])
@@ -486,22 +489,27 @@ def _write_tiles(
     writers = {t.tile: _open_writer(spec, fork, group, t.tile, period) for t in unit.targets}
     names = _array_names(spec)
     tallies = {tile: _Tally(spec) for tile in writers}
-    n_blocks, causes = 0, set[Quarantine]()
+    n_blocks, causes, touched = 0, set[Quarantine](), set[str]()
     for y, x, geobox, scenes in _blocks(unit, spec, budget):
         block = compute_block(scenes, spec, geobox, reader)
         n_blocks += 1
+        touched.update(scene.id for scene in scenes)
         causes.update(block.quarantined)
         for tile, place, part in _split(unit, spec, (y, x), block):
             for name, pixels in zip(names, part, strict=True):
                 writers[tile].put(name, *place, pixels)
             tallies[tile].add(part[1], part[2], block.quarantined)
         del block
+    aside = _misplaced(unit, spec, reader, touched)
+    causes |= aside
+    for tally in tallies.values():
+        tally.quarantined |= aside
     if causes and len(unit.targets) > 1:
         singles = (dataclasses.replace(unit, targets=(target,)) for target in unit.targets)
         parts = (_write_tiles(single, spec, reader, fork, group, budget) for single in singles)
         return [record for part in parts for record in part]
     known = reader.refused if isinstance(reader, _Refusing) else {}
-    if n_blocks > 1 and not causes <= set(known.values()):
+    if n_blocks > 1 and not {q.item for q in causes} <= known.keys():
         refused = {**{q.item: q for q in sorted(causes, reverse=True)}, **known}
         reader = _Refusing(reader.reader if isinstance(reader, _Refusing) else reader, refused)
         return _write_tiles(unit, spec, reader, fork, group, budget)
@@ -514,6 +522,26 @@ def _write_tiles(
         writers[target.tile].close()
         records.append(record)
     return records
+
+
+def _misplaced(
+    unit: _Unit, spec: CubeSpec, reader: Reader, touched: Collection[str]
+) -> set[Quarantine]:
+    """Look at the scenes that were planned, but whose stated grid lies elsewhere.
+
+    A footprint may reach a little further than the raster. But a grid that contradicts the
+    file must not pass for "no data here": opening the file tells.
+    """
+    found = set()
+    corner = unit.targets[0].tile.geobox(spec.resolution_m)[:1, :1]
+    for scene in unit.scenes:
+        if scene.id in touched:
+            continue
+        try:
+            reader.read(scene, spec.bands[:1], corner, resampling="nearest")
+        except ReadError as error:
+            found.add(as_quarantine(error))
+    return found
 
 
 @dataclasses.dataclass(frozen=True)

@@ -228,7 +228,8 @@ def _composite(planes: Sequence[NDArray[np.int16]], spec: CubeSpec) -> NDArray[n
     stack = np.stack(planes)
     if spec.composite == "first":
         return select(stack, first_composite(stack))
-    if spec.composite == "best" and {"red", "nir"} <= set(spec.bands):
-        red, nir = spec.bands.index("red"), spec.bands.index("nir")
+    infrared = next((band for band in ("nir", "nir08") if band in spec.bands), None)
+    if spec.composite == "best" and infrared is not None and "red" in spec.bands:
+        red, nir = spec.bands.index("red"), spec.bands.index(infrared)
         return select(stack, greenest_composite(stack[:, red], stack[:, nir]))
     return select(stack, medoid_composite(stack))

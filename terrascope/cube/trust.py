@@ -16,9 +16,11 @@ from terrascope.kernels.radiometry import OffsetVerdict, check_offset, to_reflec
 from terrascope.readers import Reader, fill_value
 from terrascope.types import AssetRef, FloatArray, SceneRef
 
-__all__ = ["require_consistent_offset"]
+__all__ = ["WITNESSES", "require_consistent_offset"]
 
-_WITNESSES = ("blue", "swir16", "swir22")
+WITNESSES = ("blue", "swir16", "swir22")
+"""Bands that are sampled beside red and near infrared."""
+
 _BLOCK = 512
 _SAMPLE = 128
 _OFFSET_BASELINE = "04.00"
@@ -84,7 +86,7 @@ def _judge(scene: SceneRef, nir: str, reader: Reader) -> OffsetVerdict:
         if verdict is not OffsetVerdict.NOT_SUBTRACTED:
             return verdict
         # Read more only where it matters: haze lifts the visible, an offset lifts every band.
-        others = tuple(band for band in _WITNESSES if band in scene.assets)
+        others = tuple(band for band in WITNESSES if band in scene.assets)
         red, second, *rest = _sampled(scene, ("red", nir, *others), reader)
         return check_offset(red, second, rest)
     except ReadError as error:

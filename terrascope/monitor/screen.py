@@ -70,7 +70,7 @@ _UNIX_EPOCH = dt.date(1970, 1, 1)
 _NEIGHBOURS = 1
 """Tiles around a tile whose pixels reach it: its halo, and the blocks of its nodes."""
 
-_BYTES_PER_VALUE = 14
+_BYTES_PER_VALUE = 18
 """Of working memory per value of the stacks: stored, decoded, and the kernels' copies."""
 
 
@@ -405,8 +405,15 @@ def _screen_tile(
     observed = 0
     for block in _blocks(plan, inside, budget):
         window = _hull(inside, block)
-        result = _screen_block(plan, tile, store, lattices, *window)
-        layers = _layers(plan, result, inside[window])
+        strips = [
+            _layers(
+                plan,
+                _screen_block(plan, tile, store, lattices, rows, window[1]),
+                inside[rows, window[1]],
+            )
+            for rows in _strips(plan, window, budget)
+        ]
+        layers = {name: np.concatenate([strip[name] for strip in strips]) for name in strips[0]}
         observed += int(np.count_nonzero(layers["status"] % 255))
         for layer in schema.layers:
             pixels = _placed(layers[layer.name], layer, block, window)
@@ -421,15 +428,29 @@ def _screen_tile(
 def _blocks(plan: ScreenPlan, inside: NDArray[np.bool_], budget: int) -> Iterator[Window]:
     """Blocks on chunk borders that hold AOI: the whole tile if it fits the budget, else chunks."""
     size, chunk = tile_pixels(plan.resolution_m), chunk_pixels(plan.resolution_m)
-    periods = len(plan.target) + len(plan.baseline)
-    values = periods * max((len(bands) for bands in plan.bands.values()), default=0)
-    whole = (size + 2 * plan.halo_px) ** 2 * values * _BYTES_PER_VALUE
+    whole = (size + 2 * plan.halo_px) ** 2 * _bytes_per_pixel(plan)
     step = size if whole <= budget and inside.mean() > 0.5 else chunk
     for y in range(0, size, step):
         for x in range(0, size, step):
             block = slice(y, y + step), slice(x, x + step)
             if inside[block].any():
                 yield block
+
+
+def _bytes_per_pixel(plan: ScreenPlan) -> int:
+    periods = len(plan.target) + len(plan.baseline)
+    bands = max((len(bands) for bands in plan.bands.values()), default=0)
+    return periods * bands * _BYTES_PER_VALUE
+
+
+def _strips(plan: ScreenPlan, window: Window, budget: int) -> Iterator[slice]:
+    """Rows of a window that fit the budget with their halo, eight at least."""
+    rows, columns = window
+    width = columns.stop - columns.start + 2 * plan.halo_px
+    fitting = budget // max(width * _bytes_per_pixel(plan), 1) - 2 * plan.halo_px
+    step = max(fitting, 8)
+    for start in range(rows.start, rows.stop, step):
+        yield slice(start, min(start + step, rows.stop))
 
 
 def _hull(inside: NDArray[np.bool_], block: Window) -> Window:

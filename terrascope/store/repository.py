@@ -237,6 +237,23 @@ class Store:
             members = root.require_group("ledger").members(max_depth=None)
             return tuple(sorted(path for path, node in members if isinstance(node, zarr.Array)))
 
+    def bands(self, group: str) -> tuple[str, ...]:
+        """Return the bands of a cube's group.
+
+        Parameters
+        ----------
+        group : str
+            Its path.
+
+        Returns
+        -------
+        bands : tuple of str
+            Canonical names in the order of the arrays; empty for a group without bands.
+        """
+        with _as_store_error(self.url):
+            node = self.root().get(f"{group}/band")
+            return tuple(map(str, node[:])) if isinstance(node, zarr.Array) else ()
+
     def root(self) -> zarr.Group:
         """Return the repository's root for reading.
 

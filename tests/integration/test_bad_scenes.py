@@ -309,6 +309,42 @@ def test_bands_that_a_catalog_lacks(tmp_path: Path) -> None:
     assert report["events"]["count"] > 0
 
 
+def test_a_grid_stated_elsewhere_is_no_missing_data(tmp_path: Path) -> None:
+    """The item says that its rasters lie 300 km away from its footprint; the files know better."""
+    poor = NAMES["truncated"]
+
+    def spoil(scenes: dict[str, Scene]) -> None:
+        for asset in scenes[poor].item["assets"].values():
+            asset["proj:transform"][2] += 300_000.0
+
+    write_archive(tmp_path / "archive", zones=(33,), radar=False, spoil=spoil)
+    file = write_monitor(tmp_path / "run", tmp_path / "archive", radar=False)
+    run(file)
+    quarantined = document(file.parent / "out")["quarantined"]
+    assert {q["item"] for q in quarantined} == {poor}
+    assert all("states transform" in q["cause"] for q in quarantined)
+
+
+def test_a_cube_keeps_its_bands(tmp_path: Path) -> None:
+    """A later search that finds poorer scenes changes nothing of a cube that stands."""
+    write_archive(tmp_path / "archive", zones=(33,), radar=False)
+    cube = {"bands": None}
+    file = write_monitor(tmp_path / "run", tmp_path / "archive", radar=False, cube=cube)
+    bands = run(file).optical_bands
+    assert bands == BANDS
+
+    def spoil(scenes: dict[str, Scene]) -> None:
+        for scene in list(scenes.values())[1:]:
+            del scene.item["assets"]["swir22"]
+
+    poorer = tmp_path / "poorer"
+    write_archive(poorer, zones=(33,), radar=False, spoil=spoil)
+    write_monitor(tmp_path / "run", poorer, radar=False, cube=cube, run={"minimum_completeness": 0})
+    assert run(file).optical_bands == bands
+    fresh = write_monitor(tmp_path / "fresh", poorer, radar=False, cube=cube)
+    assert "swir22" not in MonitorRun.open(fresh).optical_bands
+
+
 def statuses(out: Path) -> set[int]:
     with rasterio.open(out / "maps" / "status.tif") as source:
         return set(np.unique(source.read(1)).tolist())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import math
 import random
@@ -64,6 +65,65 @@ def test_usual_bands() -> None:
     )
     assert table.usual_bands("sentinel-2", ("blue", "red", "nir")) == ("red", "nir")
     assert table.usual_bands("sentinel-1", ("vv", "vh")) == ("vv", "vh")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"nodata": 1.0},
+        {"unit": "dB"},
+        {"dtype": "int16"},
+        {"offset": 0.0},
+        {"transform": (10.0, 0.0, 6e5, 0.0, -10.0, 5e6)},
+        {"identity": "1220aa"},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_what_decides_the_numbers_changes_the_identity(changes: dict[str, object]) -> None:
+    scene = ItemTable.from_rows([row(0)]).scene(0)
+    other = dataclasses.replace(
+        scene,
+        assets={**scene.assets, "red": dataclasses.replace(scene.assets["red"], **changes)},
+    )
+    assert scene.identity(("red",)) != other.identity(("red",))
+    assert scene.identity(("scl",)) == other.identity(("scl",))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"platform": "sentinel-2a"},
+        {"orbit": 22},
+        {"solar_day": dt.date(2021, 5, 2)},
+        {"coefficient": "sigma0"},
+        {"baseline": "05.10"},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_what_decides_the_overpass_changes_the_identity(changes: dict[str, object]) -> None:
+    scene = ItemTable.from_rows([row(0)]).scene(0)
+    other = dataclasses.replace(scene, **changes)  # type: ignore[arg-type]
+    assert scene.identity(("red",)) != other.identity(("red",))
+
+
+def test_addresses_that_are_signed_anew_are_the_same() -> None:
+    scene = ItemTable.from_rows([row(0)]).scene(0)
+    signed = dataclasses.replace(scene.assets["red"], href="https://elsewhere/red.tif?sig=1")
+    other = dataclasses.replace(scene, assets={"red": signed})
+    assert scene.identity(("red",)) == other.identity(("red",))
+
+
+def test_one_coefficient_per_orbit() -> None:
+    rows = [
+        row(i, sensor="sentinel-1", coefficient=coefficient, orbit=orbit)
+        for i, (coefficient, orbit) in enumerate(
+            [("gamma0", 44), ("gamma0", 44), ("sigma0", 44), ("", 44), ("sigma0", 73)]
+        )
+    ]
+    table, left_out = ItemTable.from_rows([*rows, row(9)]).of_one_coefficient()
+    assert table.frame["id"].to_list() == ["item-00000", "item-00001", "item-00004", "item-00009"]
+    assert [q.item for q in left_out] == ["item-00002", "item-00003"]
+    assert "is sigma0, that of most scenes of orbit 44 is gamma0" in left_out[0].cause
 
 
 def radar(i: int) -> ItemRow:

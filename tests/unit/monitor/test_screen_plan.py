@@ -19,6 +19,8 @@ from terrascope.geo.projection import unproject_from_zone
 from terrascope.geo.tiles import TILE_M, Tile
 from terrascope.monitor.screen import (
     ScreenPlan,
+    _bytes_per_pixel,
+    _strips,
     pending_screen,
     plan_screen,
     screen_batch,
@@ -162,3 +164,29 @@ def test_maps_have_three_values_and_dates(small_cube: Any) -> None:
     assert (days == first).mean() > 0.95
     edge = layer("status", small_cube.tiles[0])
     assert (edge[:, : int(700 / TILE_M * 128)] == Status.OUTSIDE).all()
+
+
+def test_strips_cover_a_window_and_fit_the_budget(small_cube: Any) -> None:
+    plan = plan_of(small_cube, run_id="strips", batch_tiles=4)
+    window = slice(3, 120), slice(10, 90)
+    row = (80 + 2 * plan.halo_px) * _bytes_per_pixel(plan)
+    for budget in (0, row * 30, 2**40):
+        rows = list(_strips(plan, window, budget))
+        assert [i for part in rows for i in range(part.start, part.stop)] == list(range(3, 120))
+        height = max(part.stop - part.start for part in rows)
+        assert height <= 8 or (height + 2 * plan.halo_px) * row <= budget
+
+
+def test_the_map_does_not_depend_on_strips(small_cube: Any) -> None:
+    maps = []
+    for name, memory in (("whole", 2**34), ("strips", 2**20)):
+        plan = plan_of(small_cube, run_id=name, batch_tiles=4)
+        store = small_cube.store
+        for index in range(len(plan.batches)):
+            keys = screen_keys(plan, store)
+            screen_batch(plan, index, store, ThreadExecutor(1), keys=keys, memory=memory)
+        tile = plan.tiles[0]
+        group = plan.result_group(tile.zone)
+        maps.append(store.read_tile(group, "change_probability", tile))
+    assert np.isfinite(maps[0]).any()
+    np.testing.assert_array_equal(*maps)
