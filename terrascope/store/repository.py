@@ -11,6 +11,7 @@ from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import icechunk
+import numpy as np
 import xarray as xr
 import zarr
 from numpy.typing import NDArray
@@ -252,7 +253,9 @@ class Store:
         """
         with _as_store_error(self.url):
             node = self.root().get(f"{group}/band")
-            return tuple(map(str, node[:])) if isinstance(node, zarr.Array) else ()
+            if not isinstance(node, zarr.Array):
+                return ()
+            return tuple(str(band) for band in np.asarray(node[:]))
 
     def root(self) -> zarr.Group:
         """Return the repository's root for reading.
