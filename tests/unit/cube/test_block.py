@@ -234,6 +234,21 @@ def test_composites(archive: Archive, composite: str) -> None:
         assert same.any(axis=0)[seen].all(), "a whole observation, not a mixture"
 
 
+@pytest.mark.parametrize("infrared", ["nir", "nir08"])
+def test_the_best_is_the_greenest_in_either_infrared(archive: Archive, infrared: str) -> None:
+    scenes, grounds = [], []
+    for i in range(3):
+        bands = ground(i)
+        bands[infrared] = bands.pop("nir")
+        scenes.append(archive.scene(f"s{i}", bands, day=2 * i + 1))
+        grounds.append(bands)
+    spec = CubeSpec("sentinel-2", ("blue", "red", infrared), composite="best", mask="none")
+    block = compute_block(scenes, spec, GRID, archive.reader)
+    red, nir = (np.stack([g[b] for g in grounds]).astype(float) for b in ("red", infrared))
+    best = ((nir - red) / (nir + red)).argmax(axis=0)
+    np.testing.assert_array_equal(block.values[1], np.take_along_axis(red, best[None], 0)[0])
+
+
 def test_every_solar_day_is_a_mosaic(archive: Archive) -> None:
     first = archive.scene("a", ground(1) | {"scl": clouds(1)})
     second = archive.scene("b", ground(2) | {"scl": clouds(2)}, platform="b")
