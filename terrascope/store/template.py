@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,9 @@ _UNIX_EPOCH = dt.date(1970, 1, 1)
 def create_group(root: zarr.Group, schema: GroupSchema) -> None:
     """Create what is missing of a group: its arrays without pixels, and its coordinates.
 
+    Attributes of the group follow the schema: settings that decide no array, such as the
+    composite, may change between runs. Arrays that are there stay as they are.
+
     Parameters
     ----------
     root : zarr.Group
@@ -34,6 +38,10 @@ def create_group(root: zarr.Group, schema: GroupSchema) -> None:
         group = root.create_group(schema.path, attributes=schema.group_attributes())
         _create_coordinates(group, schema)
     group = root.require_group(schema.path)
+    wanted = json.loads(json.dumps(schema.group_attributes()))  # as they read back
+    held = group.attrs.asdict()
+    if changed := {key: value for key, value in wanted.items() if held.get(key) != value}:
+        group.attrs.update(changed)
     for layer in schema.layers:
         if layer.name in group:
             continue

@@ -297,6 +297,20 @@ def test_groups_are_checked_and_extended(store: Store) -> None:
         Store.open("ftp://somewhere/cube")
 
 
+def test_the_attributes_of_a_group_follow_the_settings(store: Store) -> None:
+    def declare(composite: str) -> str:
+        bands, stated = ["red", "nir"], {"composite": composite, "halo": (1, 2)}
+        store.ensure_group(cube_schema("sentinel-2", ZONE, 30, MONTH, bands, attributes=stated))
+        return store.snapshot()
+
+    commit(store, [(TILE, 0)])
+    assert declare("median") == declare("median") != declare("medoid")
+    attributes = store.root()[GROUP].attrs
+    assert (attributes["composite"], attributes["resolution_m"]) == ("medoid", 30)
+    found = store.read_tile(GROUP, "reflectance", TILE, 0)
+    np.testing.assert_array_equal(found, pixels(TILE, 0))
+
+
 def test_dataset_is_cropped_decoded_and_georeferenced(store: Store) -> None:
     east = Tile(ZONE, 31, 360)
     commit(store, [(TILE, 80), (east, 80)])
