@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "terrascope"
 
-EVERYONE = {"errors", "types", "sensors", "periods"}
+EVERYONE = {"errors", "types", "sensors", "periods", "vocabulary"}
 ALLOWED: dict[str, set[str]] = {
     "kernels": set(),
     "sim": {"kernels"},
