@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
 from terrascope.model.cache import RaggedCache
-
-if TYPE_CHECKING:
-    from terrascope.model.processing_terrascope import Windows
+from terrascope.model.windows import Windows
 
 __all__ = ["OPTICAL", "RADAR", "Backbone", "Encoded", "MaskPrompts"]
 
@@ -86,7 +84,7 @@ class Backbone(Protocol):
         Parameters
         ----------
         windows : Windows
-            From the processing module.
+            B windows of the same size.
 
         Returns
         -------
@@ -109,7 +107,11 @@ class Backbone(Protocol):
         """
 
     def language(
-        self, embeddings: Tensor, positions: Tensor, mask: Tensor, cache: RaggedCache | None = None
+        self,
+        embeddings: Tensor,
+        positions: Tensor,
+        mask: Tensor | None = None,
+        cache: RaggedCache | None = None,
     ) -> Tensor:
         """Run the language model over new positions.
 
@@ -119,8 +121,8 @@ class Backbone(Protocol):
             Text and visual tokens.
         positions : Tensor of int64, shape (R, L)
             In their own sequence, from 0.
-        mask : Tensor of bool, shape (R, 1, L, K)
-            True where a new token may look; K = L without a cache.
+        mask : Tensor of bool or None, shape (R, 1, L, K)
+            True where a new token may look; None, without a cache: at its past and itself.
         cache : RaggedCache or None
             With a step opened by `RaggedCache.begin`; the caller commits it.
 

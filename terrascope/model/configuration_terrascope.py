@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 from transformers import CONFIG_MAPPING, PreTrainedConfig
 
-__all__ = ["BACKBONES", "DateIndicators", "NanoConfig", "TerrascopeConfig"]
+__all__ = ["BACKBONES", "NanoConfig", "TerrascopeConfig"]
 
 BACKBONES = ("nano", "internvl")
 
-DateIndicators = list[list[list[int]]]
-"""For every date index the token sequences that write "Image: t_i" (variants of one tokenizer)."""
 
-
-class NanoConfig(PreTrainedConfig):
+class NanoConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]
     """Sizes of the nano backbone.
 
     Parameters
@@ -81,7 +77,7 @@ class NanoConfig(PreTrainedConfig):
 
     def __post_init__(self, **kwargs: Any) -> None:
         """Check what would otherwise fail as a shape error deep inside."""
-        super().__post_init__(**kwargs)
+        super().__post_init__(**kwargs)  # type: ignore[no-untyped-call]
         if self.patch_size < 4 or self.patch_size & (self.patch_size - 1):
             raise ValueError(f"patch_size is a power of 2, at least 4, not {self.patch_size}")
         if self.window_size % self.patch_size:
@@ -95,7 +91,7 @@ class NanoConfig(PreTrainedConfig):
                 raise ValueError(f"width {width} does not divide into {heads} heads")
 
 
-class TerrascopeConfig(PreTrainedConfig):
+class TerrascopeConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]
     """Everything that decides what a TerraScope model computes.
 
     Parameters
@@ -121,8 +117,6 @@ class TerrascopeConfig(PreTrainedConfig):
         written with one per image too; the model expands it).
     measure_token_id, measure_end_token_id : int or None
         ``<measure>`` and ``</measure>``, where the tokenizer has them.
-    date_indicators : list of list of list of int
-        Token sequences that write "Image: t_i", by date index.
     language_weight, mask_weight : float
         Of the two parts of the objective.
     dice_weight, cross_entropy_weight : float
@@ -166,7 +160,6 @@ class TerrascopeConfig(PreTrainedConfig):
     image_token_id: int = 4
     measure_token_id: int | None = None
     measure_end_token_id: int | None = None
-    date_indicators: DateIndicators = dataclasses.field(default_factory=list)
     language_weight: float = 1.0
     mask_weight: float = 0.5
     dice_weight: float = 1.0
@@ -184,7 +177,7 @@ class TerrascopeConfig(PreTrainedConfig):
         self.nano_config = _nested(self.nano_config, NanoConfig)
         self.vision_language_config = _nested(self.vision_language_config, "internvl")
         self.mask_config = _nested(self.mask_config, "sam2")
-        super().__post_init__(**kwargs)
+        super().__post_init__(**kwargs)  # type: ignore[no-untyped-call]
         if self.backbone not in BACKBONES:
             raise ValueError(f"backbone is one of {BACKBONES}, not {self.backbone!r}")
         if self.token_cap < 1:

@@ -96,7 +96,7 @@ def _sample(covered: Tensor, cap: int) -> Tensor:
     down = (centres[:, 0, None] - places[None, :, 0]) ** 2
     across = (centres[:, 1, None] - places[None, :, 1]) ** 2
     distance = down[:, None] + across[None]  # (boxes, boxes, cells)
-    nearest = distance.flatten(0, 1).argmin(1).unique()
+    nearest = torch.unique(distance.flatten(0, 1).argmin(1))
     if nearest.shape[0] > cap:
         last = nearest.shape[0] - 1
         picks = torch.arange(cap, device=covered.device) * last // max(cap - 1, 1)
@@ -125,7 +125,7 @@ def select_cells(masks: Tensor, grid: int, *, threshold: float, cap: int) -> lis
         Ascending indices into the G * G tokens of an image.
     """
     covered = cell_cover(masks, grid) > threshold
-    return sample_cells(covered.unflatten(1, (grid, grid)), cap)
+    return sample_cells(covered.reshape(-1, grid, grid), cap)
 
 
 def question_relevance(visual: Tensor, words: Tensor, words_present: Tensor) -> Tensor:

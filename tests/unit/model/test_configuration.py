@@ -11,14 +11,11 @@ from terrascope.model.configuration_terrascope import NanoConfig, TerrascopeConf
 
 def test_round_trip_keeps_nested_sizes(tmp_path: Path) -> None:
     nano = NanoConfig(hidden_size=64, heads=4, vocab_size=99, window_size=64)
-    config = TerrascopeConfig(
-        nano_config=nano, date_indicators=[[[5], [7, 8]], [[6]]], mask_temperature=1.7, token_cap=9
-    )
+    config = TerrascopeConfig(nano_config=nano, mask_temperature=1.7, token_cap=9)
     config.save_pretrained(tmp_path)
     back = TerrascopeConfig.from_pretrained(tmp_path)
     assert isinstance(back.nano_config, NanoConfig)
     assert back.nano.to_dict() == nano.to_dict()
-    assert back.date_indicators == [[[5], [7, 8]], [[6]]]
     assert (back.mask_temperature, back.token_cap) == (1.7, 9)
 
 
