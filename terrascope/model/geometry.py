@@ -41,6 +41,9 @@ class Geometry:
         where they are metres.
     step_yx_deg : tuple of float or None
         Degrees per pixel, both positive; rows go south.
+    inside_yx : tuple of int or None
+        Rows and columns of the real window where the rest is padding; None where
+        all is real.
     """
 
     shape_yx: tuple[int, int]
@@ -48,6 +51,7 @@ class Geometry:
     area_m2: NDArray[np.float64]
     north_deg: float | None = None
     step_yx_deg: tuple[float, float] | None = None
+    inside_yx: tuple[int, int] | None = None
 
     @classmethod
     def planar(
@@ -135,6 +139,12 @@ class Geometry:
         """Ground area of every pixel, shape (H, W); read-only."""
         return np.broadcast_to(self.area_m2, self.shape_yx)
 
+    @property
+    def inside(self) -> tuple[slice, slice]:
+        """Where the real window lies in the padded one: rows and columns."""
+        rows, columns = self.inside_yx or self.shape_yx
+        return slice(0, rows), slice(0, columns)
+
     def padded(self, shape_yx: tuple[int, int]) -> Geometry:
         """Extend the window downward and to the right.
 
@@ -159,7 +169,8 @@ class Geometry:
             raise ValueError(f"shape {shape_yx}: expected at least {self.shape_yx}")
         wide = (0, more[1] if self.area_m2.shape[1] > 1 else 0)
         area = np.pad(self.area_m2, ((0, more[0]), wide), mode="edge")
-        return dataclasses.replace(self, shape_yx=shape_yx, area_m2=area)
+        real = self.inside_yx or self.shape_yx
+        return dataclasses.replace(self, shape_yx=shape_yx, area_m2=area, inside_yx=real)
 
     def distance_m(self, row_a: ArrayLike, row_b: ArrayLike, columns: ArrayLike) -> NDArray[Any]:
         """Return the distance between pixel centres.

@@ -52,7 +52,7 @@ _PROSE = """
     smallest so some south square stand still stood than that the their them then there these they
     this those to together top total touch touches two type under unknown until up upper very
     visible was water way were west what when where which whole width wide window with within
-    without year years yes column
+    without year years yes column specks
 """
 
 _OPENERS = """
