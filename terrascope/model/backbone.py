@@ -122,7 +122,8 @@ class Backbone(Protocol):
         positions : Tensor of int64, shape (R, L)
             In their own sequence, from 0.
         mask : Tensor of bool or None, shape (R, 1, L, K)
-            True where a new token may look; None, without a cache: at its past and itself.
+            True where a new token may look; None: at its past and itself, which with a
+            history is said of one token only.
         cache : RaggedCache or None
             With a step opened by `RaggedCache.begin`; the caller commits it.
 

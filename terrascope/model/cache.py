@@ -48,7 +48,7 @@ class RaggedCache:
 
     def begin(
         self, width: int, device: torch.device, rows: Sequence[int] | None = None
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor | None]:
         """Open a step.
 
         Parameters
@@ -64,8 +64,9 @@ class RaggedCache:
         -------
         positions : Tensor of int64, shape (R, width)
             Of the new tokens in their own sequence, from 0.
-        mask : Tensor of bool, shape (R, 1, width, total)
-            True where a new token may look: at its own past and itself.
+        mask : Tensor of bool or None, shape (R, 1, width, total)
+            True where a new token may look: at its own past and itself. None where that is
+            plainly causal: the first step of all rows, or one token at equally long histories.
         """
         everyone = len(self.lengths)
         self._rows = list(range(everyone)) if rows is None else list(rows)
@@ -78,6 +79,8 @@ class RaggedCache:
         self._index = None if whole else torch.tensor(self._rows, device=device)
         positions = torch.tensor(ends, device=device)[:, None] + torch.arange(width, device=device)
         self._slots = positions
+        if max(ends) == min(ends) and (width == 1 or max(ends) == 0):
+            return positions, None
         mask = torch.arange(self._total, device=device) <= positions[:, :, None]
         return positions, mask[:, None]
 

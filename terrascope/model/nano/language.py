@@ -66,7 +66,7 @@ class NanoLanguageModel(nn.Module):
         positions : Tensor of int64, shape (R, L)
             In their own sequence.
         mask : Tensor of bool or None, shape (R, 1, L, K)
-            True where a token may look; None, without a cache: at its past and itself.
+            True where a token may look; None: at its past and itself.
         cache : RaggedCache or None
             History.
 
@@ -76,9 +76,11 @@ class NanoLanguageModel(nn.Module):
             After the final normalisation.
         """
         turn = rotary(positions, self.head_size, self.theta)
+        # One token may look at all there is; several without a mask have no history.
+        causal = mask is None and embeddings.shape[1] > 1
         x = embeddings
         for layer, block in enumerate(self.blocks):
-            x = block(x, turn, mask, cache, layer, causal=mask is None)
+            x = block(x, turn, mask, cache, layer, causal=causal)
         hidden: Tensor = self.norm(x)
         return hidden
 

@@ -130,7 +130,8 @@ class NanoBackbone(nn.Module):
         positions : Tensor of int64, shape (R, L)
             In their own sequence.
         mask : Tensor of bool or None, shape (R, 1, L, K)
-            True where a token may look; None, without a cache: at its past and itself.
+            True where a token may look; None: at its past and itself, which with a
+            history is said of one token only.
         cache : RaggedCache or None
             History, with an open step.
 
