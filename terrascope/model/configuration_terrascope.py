@@ -61,14 +61,14 @@ class NanoConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]
     stem_channels: int = 32
     vision_size: int = 192
     vision_layers: int = 4
-    vision_heads: int = 6
+    vision_heads: int = 3
     pixel_size: int = 32
     query_size: int = 128
     query_layers: int = 2
-    query_heads: int = 4
+    query_heads: int = 2
     hidden_size: int = 256
     layers: int = 5
-    heads: int = 8
+    heads: int = 4
     mlp_size: int = 704
     vocab_size: int = 1024
     rope_theta: float = 10000.0
@@ -104,6 +104,9 @@ class TerrascopeConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]
         ``InternVLConfig`` of the 8b backbone.
     mask_config : PreTrainedConfig, dict or None
         ``Sam2Config`` of the 8b backbone.
+    optical_composite : str
+        Bands that the 8b backbone sees of an optical image: ``"true color"`` or another of
+        ``terrascope.model.internvl.composites.COMPOSITES``. The nano sees them all.
     token_cap : int
         Visual tokens injected per mask, at most.
     cell_threshold : float
@@ -150,6 +153,7 @@ class TerrascopeConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]
     nano_config: dict[str, Any] | PreTrainedConfig | None = None
     vision_language_config: dict[str, Any] | PreTrainedConfig | None = None
     mask_config: dict[str, Any] | PreTrainedConfig | None = None
+    optical_composite: str = "true color"
     token_cap: int = 128
     cell_threshold: float = 0.5
     mask_threshold: float = 0.5

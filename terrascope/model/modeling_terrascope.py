@@ -26,6 +26,7 @@ from terrascope.model.losses import (
     mask_losses,
     total_loss,
 )
+from terrascope.model.nano.layers import Attention, CrossAttention, GatedMLP, ZeroConv
 from terrascope.model.nano.modeling_nano import NanoBackbone
 from terrascope.model.sequences import Layout, Query, lay_out
 from terrascope.model.windows import Windows
@@ -71,6 +72,8 @@ class TerrascopeModel(PreTrainedModel):  # type: ignore[no-untyped-call]
     ----------
     config : TerrascopeConfig
         Decides the backbone and all settings.
+    parts : PreTrainedModel
+        Loaded parts of an 8b backbone, by the names of `InternVLBackbone`; fresh without.
 
     References
     ----------
@@ -84,19 +87,27 @@ class TerrascopeModel(PreTrainedModel):  # type: ignore[no-untyped-call]
     config: TerrascopeConfig
     _supports_sdpa = True
 
-    def __init__(self, config: TerrascopeConfig) -> None:
+    def __init__(self, config: TerrascopeConfig, **parts: PreTrainedModel) -> None:
         super().__init__(config)
-        self.backbone: Backbone = _build_backbone(config)
+        self.backbone: Backbone = _build_backbone(config, parts)
         self.post_init()  # type: ignore[no-untyped-call]
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         """Draw fresh weights: by the number of inputs, so that every width starts alike."""
-        if isinstance(module, nn.Linear | nn.Conv2d):
+        if isinstance(module, ZeroConv):
+            init.zeros_(module.weight)
+            if module.bias is not None:
+                init.zeros_(module.bias)
+        elif isinstance(module, nn.Linear | nn.Conv2d):
             inputs = module.weight[0].numel()
             init.normal_(module.weight, mean=0.0, std=1 / math.sqrt(inputs))
             if module.bias is not None:
                 init.zeros_(module.bias)
+        elif isinstance(module, Attention | CrossAttention | GatedMLP):
+            # Visited after its own layers: what is added to a residual stream starts small.
+            last = module.down if isinstance(module, GatedMLP) else module.out
+            init.normal_(last.weight, mean=0.0, std=0.3 / math.sqrt(last.in_features))
         elif isinstance(module, nn.Embedding):
             init.normal_(module.weight, mean=0.0, std=0.02)
         elif isinstance(module, nn.RMSNorm | nn.GroupNorm | nn.LayerNorm):
@@ -363,8 +374,11 @@ def _observed(windows: Windows, prompts: MaskPrompts) -> Tensor:
     return now & (before | (prompts.before < 0)[:, None, None])
 
 
-def _build_backbone(config: TerrascopeConfig) -> Any:
+def _build_backbone(config: TerrascopeConfig, parts: dict[str, PreTrainedModel]) -> Any:
     """Make the backbone that the configuration names; it is a Module and a `Backbone`."""
     if config.backbone == "nano":
         return NanoBackbone(config.nano)
-    raise ValueError(f"backbone {config.backbone!r} is not built into this version")
+    # InternVL and SAM-2 take seconds to import: only those who use them pay.
+    from terrascope.model.internvl.modeling_internvl import InternVLBackbone
+
+    return InternVLBackbone(config, **parts)  # type: ignore[arg-type]

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from terrascope.model.cache import RaggedCache
 from terrascope.model.configuration_terrascope import NanoConfig
-from terrascope.model.nano.layers import Block, rotary
+from terrascope.model.nano.layers import Block, RMSNorm, rotary
 
 __all__ = ["NanoLanguageModel"]
 
@@ -29,7 +29,7 @@ class NanoLanguageModel(nn.Module):
             Block(config.hidden_size, config.heads, config.mlp_size, config.dropout)
             for _ in range(config.layers)
         )
-        self.norm = nn.RMSNorm(config.hidden_size, eps=1e-6)
+        self.norm = RMSNorm(config.hidden_size)
         self.head_size = config.hidden_size // config.heads
         self.theta = config.rope_theta
 

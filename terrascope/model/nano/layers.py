@@ -8,7 +8,16 @@ from torch.nn import functional
 
 from terrascope.model.cache import RaggedCache
 
-__all__ = ["Attention", "Block", "CrossAttention", "GatedMLP", "rotary", "rotate"]
+__all__ = [
+    "Attention",
+    "Block",
+    "CrossAttention",
+    "GatedMLP",
+    "RMSNorm",
+    "ZeroConv",
+    "rotary",
+    "rotate",
+]
 
 
 def rotary(positions: Tensor, size: int, theta: float) -> tuple[Tensor, Tensor]:
@@ -56,6 +65,38 @@ def rotate(x: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
     first, second = x.float().chunk(2, dim=-1)
     turned = (first * cosine - second * sine, second * cosine + first * sine)
     return torch.cat(turned, dim=-1).to(x.dtype)
+
+
+class ZeroConv(nn.Conv2d):
+    """A convolution whose fresh weights are zero: what it adds must be learnt first."""
+
+
+class RMSNorm(nn.RMSNorm):
+    """Root mean square normalisation in the precision of its input, also under autocast.
+
+    Parameters
+    ----------
+    width : int
+        Channels.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width, eps=1e-6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise the last axis.
+
+        Parameters
+        ----------
+        x : Tensor of float, shape (..., width)
+            Features.
+
+        Returns
+        -------
+        x : Tensor, same shape
+            Features of mean square 1, times the weights.
+        """
+        return functional.rms_norm(x, self.normalized_shape, self.weight.to(x.dtype), self.eps)
 
 
 class Attention(nn.Module):
@@ -218,9 +259,9 @@ class Block(nn.Module):
 
     def __init__(self, width: int, heads: int, inner: int, dropout: float) -> None:
         super().__init__()
-        self.norm_attention = nn.RMSNorm(width, eps=1e-6)
+        self.norm_attention = RMSNorm(width)
         self.attention = Attention(width, heads, dropout)
-        self.norm_mlp = nn.RMSNorm(width, eps=1e-6)
+        self.norm_mlp = RMSNorm(width)
         self.mlp = GatedMLP(width, inner)
         self.dropout = nn.Dropout(dropout)
 

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from terrascope.model.backbone import MaskPrompts
 from terrascope.model.configuration_terrascope import NanoConfig
-from terrascope.model.nano.layers import CrossAttention, GatedMLP
+from terrascope.model.nano.layers import CrossAttention, GatedMLP, RMSNorm
 from terrascope.model.nano.vision import ConvBlock
 
 __all__ = ["MaskDecoder", "SensorFusion"]
@@ -78,9 +78,7 @@ class MaskDecoder(nn.Module):
         self.thoughts = nn.ModuleList(
             GatedMLP(width, 2 * width) for _ in range(config.query_layers)
         )
-        self.norms = nn.ModuleList(
-            nn.RMSNorm(width, eps=1e-6) for _ in range(2 * config.query_layers + 1)
-        )
+        self.norms = nn.ModuleList(RMSNorm(width) for _ in range(2 * config.query_layers + 1))
         self.dropout = nn.Dropout(config.dropout)
         self.readers = nn.Linear(width, 3 * pixel + 1)
         self.difference = nn.Conv2d(2 * pixel, pixel, 3, padding=1)

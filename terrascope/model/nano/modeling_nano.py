@@ -10,6 +10,7 @@ from terrascope.model.backbone import Encoded, MaskPrompts
 from terrascope.model.cache import RaggedCache
 from terrascope.model.configuration_terrascope import NanoConfig
 from terrascope.model.nano.language import NanoLanguageModel
+from terrascope.model.nano.layers import RMSNorm
 from terrascope.model.nano.masks import MaskDecoder, SensorFusion
 from terrascope.model.nano.vision import BandStem, Pyramid, Surroundings
 from terrascope.model.windows import Windows
@@ -40,7 +41,7 @@ class NanoBackbone(nn.Module):
         self.pyramid = Pyramid(config)
         self.project_in = nn.Linear(width, config.hidden_size)
         self.project_out = nn.Linear(config.hidden_size, config.hidden_size)
-        self.project_norm = nn.RMSNorm(config.hidden_size, eps=1e-6)
+        self.project_norm = RMSNorm(config.hidden_size)
         self.remember = nn.Linear(width, config.query_size)
         self.fusion = SensorFusion(config.pixel_size)
         self.masks = MaskDecoder(config)

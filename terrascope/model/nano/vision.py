@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from terrascope.model.configuration_terrascope import NanoConfig
-from terrascope.model.nano.layers import Block
+from terrascope.model.nano.layers import Block, RMSNorm
 
 __all__ = ["BandStem", "ConvBlock", "Pyramid", "Surroundings", "cell_positions"]
 
@@ -187,7 +187,7 @@ class Pyramid(nn.Module):
             Block(width, config.vision_heads, 2 * width, config.dropout)
             for _ in range(config.vision_layers)
         )
-        self.norm = nn.RMSNorm(width, eps=1e-6)
+        self.norm = RMSNorm(width)
         self.up = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in itertools.pairwise(sizes))
         self.merge = nn.ModuleList(ConvBlock(size) for size in sizes[:-1])
         self.pixels = nn.Conv2d(sizes[0], config.pixel_size, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from terrascope.model.tokenization_nano import NanoTokenizer
 from terrascope.model.windows import Windows
 
 from .samples import random_windows, tiny_model
+from .tiny8b import tiny_8b
 
 TOLERANCE = {"rtol": 1e-4, "atol": 1e-4}
 QUESTIONS = (
@@ -75,8 +77,10 @@ def tokenizer() -> NanoTokenizer:
     return NanoTokenizer()
 
 
-@pytest.fixture(scope="module")
-def model(tokenizer: NanoTokenizer) -> TerrascopeModel:
+@pytest.fixture(scope="module", params=["nano", "internvl"])
+def model(tokenizer: NanoTokenizer, request: pytest.FixtureRequest) -> TerrascopeModel:
+    if request.param == "internvl":
+        return tiny_8b(tokenizer, seed=3)
     return tiny_model(tokenizer, seed=3)
 
 
@@ -229,13 +233,24 @@ def test_many_questions_on_one_window_equal_each_alone_and_encode_it_once(
     queries = [compose_query(tokenizer, windows, i % 2, q) for i, q in enumerate(QUESTIONS)]
     images: list[int] = []
     fed: list[int] = []
+    backbone = model.backbone
+    if model.config.backbone == "nano":
+        watched = [(backbone.pyramid, images, 1), (backbone.language_model, fed, 2)]
+    else:
+        parts = backbone.vision_language.model
+        watched = [(parts.vision_tower, images, 1), (parts.language_model, fed, 2)]
+
+    def watch(counts: list[int], axes: int) -> Any:
+        def hook(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any], __: Any) -> None:
+            given = (*args, kwargs.get("pixel_values"), kwargs.get("inputs_embeds"))
+            first = next(value for value in given if value is not None)
+            counts.append(math.prod(first.shape[:axes]))
+
+        return hook
+
     hooks = [
-        model.backbone.pyramid.register_forward_hook(
-            lambda _, args, __: images.append(len(args[0]))
-        ),
-        model.backbone.language_model.register_forward_hook(
-            lambda _, args, __: fed.append(args[0].shape[0] * args[0].shape[1])
-        ),
+        module.register_forward_hook(watch(counts, axes), with_kwargs=True)
+        for module, counts, axes in watched
     ]
     together = run(model, windows, queries)
     for hook in hooks:
