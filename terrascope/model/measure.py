@@ -180,7 +180,7 @@ def measure(
         A pixel is in the mask where its probability is above this.
     earlier : sequence of Tensor of float, shape (H, W)
         Probabilities of earlier masks of the same window, to which this one is
-        related.
+        related; 0 or NaN where they were not observed (their date may be another).
 
     Returns
     -------
@@ -209,7 +209,7 @@ def measure(
         area = _area(p, mask, weight, fields, calibration.level)
         observed_m2 = float(weight.sum())
         parts, labels = count_parts(mask)
-        others = [torch.where(valid, other.float(), 0.0) for other in earlier]
+        others = [torch.nan_to_num(other.float(), nan=0.0) for other in earlier]
         relations = tuple(
             relate(p, other, geometry, fields=fields, threshold=threshold, number=number)
             for number, other in enumerate(others, start=1)

@@ -63,6 +63,10 @@ _OPENERS = """
 """
 
 
+_SHORT = "%maABCDEFGH"
+"""Single characters that are a token of their own also with the space before them."""
+
+
 def _words() -> tuple[str, ...]:
     """Collect the closed vocabulary, each word once, in an order that never depends on a set."""
     names = " ".join((*LAND_COVER, *BUILDING_CLASSES, *CHANGE_NAMES.values(), *POSITIONS))
@@ -76,7 +80,7 @@ def _words() -> tuple[str, ...]:
 WORDS = _words()
 """The closed vocabulary; every word exists with and without a space before it."""
 
-_PIECE = re.compile(r" ?(?:Image:|t_[0-9]+(?![0-9])|k?m2(?![A-Za-z0-9])|[A-Za-z]+)|.", re.DOTALL)
+_PIECE = re.compile(r" ?(?:Image:|t_[0-9]+(?![0-9])|k?m2(?![A-Za-z0-9])|[A-Za-z]+|%)|.", re.DOTALL)
 _SPECIAL = re.compile("|".join(re.escape(token) for token in SPECIAL_TOKENS))
 
 
@@ -88,7 +92,7 @@ def _byte_name(value: int) -> str:
 def _vocabulary() -> dict[str, int]:
     """Give the tokens ids: special ones, bytes, words with a space, words without."""
     names = [*SPECIAL_TOKENS, *(_byte_name(value) for value in range(256))]
-    names += [f" {word}" for word in WORDS] + list(WORDS)
+    names += [f" {word}" for word in (*WORDS, *_SHORT)] + list(WORDS)
     return {name: number for number, name in enumerate(names)}
 
 
@@ -213,7 +217,7 @@ class NanoTokenizer(PreTrainedTokenizer):
             number = self.encoder.get(piece) if len(piece) > 1 else None
             if number is not None:
                 ids.append(number)
-            elif piece[0] == " " and piece[1:] in self.encoder and len(piece) > 2:
+            elif piece[0] == " " and len(piece) > 2 and piece[1:] in self.encoder:
                 ids += (self._byte_ids[32], self.encoder[piece[1:]])
             else:
                 ids += [self._byte_ids[value] for value in piece.encode("utf-8", "surrogatepass")]

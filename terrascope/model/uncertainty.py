@@ -297,9 +297,10 @@ def _root(size: int, length: float) -> Tensor:
     values, vectors = torch.linalg.eigh(correlation)
     keep = values > _NEGLIGIBLE * values.max()
     root = vectors[:, keep] * values[keep].sqrt()
-    return (root / root.norm(dim=1, keepdim=True)).float()
+    unit: Tensor = root / torch.linalg.vector_norm(root, dim=1, keepdim=True)
+    return unit.to(torch.float32)
 
 
 def _entropy(p: Tensor) -> Tensor:
-    inside: Tensor = torch.xlogy(p, p) + torch.xlogy(1 - p, 1 - p)
-    return inside.neg()
+    parts: Tensor = torch.special.entr(torch.stack([p, 1 - p]))
+    return torch.sum(parts, 0)

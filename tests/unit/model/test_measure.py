@@ -45,7 +45,7 @@ def scenes(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, np.ndarray, Geometr
     )
     valid = draw(hnp.arrays(np.bool_, shape, elements=st.sampled_from([True, True, False])))
     first, second = draw(chance), draw(chance)
-    first[~valid], second[~valid] = np.nan, 1.0
+    first[~valid], second[~valid] = np.nan, np.nan
     return first, second, valid, draw(geometries(shape))
 
 
@@ -64,7 +64,7 @@ def test_figures_are_those_of_scipy(
     )
     area = geometry.area_map_m2
     mask = valid & (np.nan_to_num(p) > 0.5)
-    other = valid & (q > 0.5)
+    other = np.nan_to_num(q) > 0.5
     observed = float(ndimage.sum_labels(area, valid, 1)) if valid.any() else 0.0
 
     assert found.pixels == mask.sum()
@@ -108,7 +108,7 @@ def test_what_was_not_observed_never_enters(
     scene: tuple[np.ndarray, np.ndarray, np.ndarray, Geometry], filler: float
 ) -> None:
     p, q, valid, geometry = scene
-    changed, other = np.where(valid, p, filler), np.where(valid, q, 1 - filler)
+    changed, other = np.where(valid, p, filler), np.nan_to_num(q)
     results = [
         measure(
             torch.from_numpy(one.astype(np.float32)),
