@@ -105,8 +105,8 @@ class TerrascopeConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]
     mask_config : PreTrainedConfig, dict or None
         ``Sam2Config`` of the 8b backbone.
     optical_composite : str
-        Bands that the 8b backbone sees of an optical image: ``"true color"`` or another of
-        ``terrascope.model.internvl.composites.COMPOSITES``. The nano sees them all.
+        Bands that the 8b backbone sees of an optical image: ``"rgb"`` or another of
+        ``terrascope.model.pictures.COMPOSITES``. The nano sees them all.
     token_cap : int
         Visual tokens injected per mask, at most.
     cell_threshold : float
@@ -153,7 +153,7 @@ class TerrascopeConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]
     nano_config: dict[str, Any] | PreTrainedConfig | None = None
     vision_language_config: dict[str, Any] | PreTrainedConfig | None = None
     mask_config: dict[str, Any] | PreTrainedConfig | None = None
-    optical_composite: str = "true color"
+    optical_composite: str = "rgb"
     token_cap: int = 128
     cell_threshold: float = 0.5
     mask_threshold: float = 0.5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from terrascope.model.sequences import Query, read_dates
@@ -71,6 +72,7 @@ def compose_query(
     response: str | Sequence[int] = "",
     *,
     taught: Sequence[bool] | None = None,
+    present: Tensor | None = None,
     around_images: tuple[str, str] = ("", ""),
     around_prompt: tuple[str, str] = (Token.BOS.value, "\n"),
 ) -> Query:
@@ -90,6 +92,9 @@ def compose_query(
         To be taught or forced; text is ours, so special tokens in it count.
     taught : sequence of bool or None
         As in `Query`.
+    present : Tensor of bool or None, shape (B, T, S)
+        Images that the backbone sees (`Encoded.present`); None for `Windows.present`, which is
+        the same for the nano. A picture of three bands lacks more.
     around_images : tuple of str
         Before and after every image, where a language model was trained with such marks.
     around_prompt : tuple of str
@@ -104,8 +109,8 @@ def compose_query(
     opening, closing = around_prompt
     before, after = around_images
     prompt = token_ids(tokenizer, opening)
-    present = windows.present[window].tolist()
-    for date, sensors in enumerate(present):
+    seen = windows.present if present is None else present
+    for date, sensors in enumerate(seen[window].tolist()):
         for sensor, there in enumerate(sensors):
             if there:
                 name = f"Image: t_{date + 1} {SENSOR_WORDS[sensor]} "

@@ -87,7 +87,7 @@ def compose(
         if token not in known and token not in own and (place > 2 or framed[place] is None)
     ]
     tokenizer.add_tokens(wanted, special_tokens=True)
-    rows = language.get_input_embeddings().weight.shape[0]
+    rows = int(language.get_input_embeddings().weight.size(0))  # type: ignore[operator]
     if len(tokenizer) > rows:
         language.resize_token_embeddings(len(tokenizer))
     config = TerrascopeConfig(
@@ -98,7 +98,9 @@ def compose(
         **(special_token_settings(tokenizer) | settings),
     )
     model = TerrascopeModel(config, vision_language=language, mask_generator=masks)
-    return model.to(dtype).eval()
+    model.to(dtype=dtype)  # type: ignore[call-arg]
+    model.train(mode=False)
+    return model
 
 
 def config_8b(**settings: Any) -> TerrascopeConfig:

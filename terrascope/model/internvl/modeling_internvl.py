@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from transformers import InternVLConfig, InternVLForConditionalGeneration, Sam2Config, Sam2Model
@@ -9,8 +11,8 @@ from transformers import InternVLConfig, InternVLForConditionalGeneration, Sam2C
 from terrascope.model.backbone import OPTICAL, RADAR, Encoded, MaskPrompts
 from terrascope.model.cache import RaggedCache
 from terrascope.model.configuration_terrascope import TerrascopeConfig
-from terrascope.model.internvl.composites import composite_images, resized
 from terrascope.model.internvl.masks import Bridge, decode, image_features
+from terrascope.model.pictures import to_pictures
 from terrascope.model.windows import Windows
 
 __all__ = ["InternVLBackbone"]
@@ -42,12 +44,7 @@ class InternVLBackbone(nn.Module):
         mask_generator: Sam2Model | None = None,
     ) -> None:
         super().__init__()
-        language, masks = config.vision_language_config, config.mask_config
-        if not isinstance(language, InternVLConfig) or not isinstance(masks, Sam2Config):
-            raise ValueError(
-                "an 'internvl' backbone needs vision_language_config (InternVLConfig) and "
-                f"mask_config (Sam2Config), not {type(language).__name__}, {type(masks).__name__}"
-            )
+        language, masks = _parts(config)
         # The same masks in training and in evaluation.
         masks.mask_decoder_config.dynamic_multimask_via_stability = False
         self.composite = config.optical_composite
@@ -68,7 +65,7 @@ class InternVLBackbone(nn.Module):
     @property
     def hidden_size(self) -> int:
         """Size D of tokens and states."""
-        return int(self.vision_language.config.text_config.hidden_size)
+        return int(self.vision_language.config.get_text_config().hidden_size)
 
     @property
     def grid(self) -> int:
@@ -92,18 +89,18 @@ class InternVLBackbone(nn.Module):
         Returns
         -------
         encoded : Encoded
-            Masks are decoded on the optical image of a date, on the radar image where there is
-            none.
+            An image is present where a pixel has all bands of its picture. Masks are decoded on
+            the optical image of a date, on the radar image where there is none.
         """
-        present = windows.present  # (B, T, S)
-        pictures = torch.stack(composite_images(windows, self.composite), 2)
+        names = (self.composite, "radar")
+        pictures, present = to_pictures(windows, self.image_side, names)
         tokens = self._tokens(pictures, present)
         date_seen = present.any(-1)
-        picture = torch.where(
-            present[:, :, OPTICAL, None, None, None], pictures[:, :, OPTICAL], pictures[:, :, RADAR]
-        )[date_seen]
+        large, _ = to_pictures(windows, self.mask_side, names)
+        optical = present[:, :, OPTICAL, None, None, None]
+        picture = torch.where(optical, large[:, :, OPTICAL], large[:, :, RADAR])[date_seen]
         dtype = self.mask_generator.no_memory_embedding.dtype
-        levels = image_features(self.mask_generator, resized(picture, self.mask_side).to(dtype))
+        levels = image_features(self.mask_generator, picture.to(dtype))
         features = {
             f"level{number}": level.new_zeros(*date_seen.shape, *level.shape[1:]).index_put(
                 (date_seen,), level
@@ -115,9 +112,8 @@ class InternVLBackbone(nn.Module):
 
     def _tokens(self, pictures: Tensor, present: Tensor) -> Tensor:
         """Visual tokens of the images that exist, zero elsewhere, shape (B, T, S, N, D)."""
-        images = resized(pictures[present], self.image_side)
         found = self.vision_language.model.get_image_features(
-            pixel_values=images, return_dict=True
+            pixel_values=pictures[present], return_dict=True
         ).pooler_output
         tokens: Tensor = found.new_zeros(*present.shape, *found.shape[1:])
         return tokens.index_put((present,), found)
@@ -212,6 +208,17 @@ class InternVLBackbone(nn.Module):
             return prompts.states.new_zeros(0, height, width)
         levels = [features[f"level{n}"] for n in range(len(features) - 1)]
         return decode(self.mask_generator, self.bridge, levels, prompts, (height, width))
+
+
+def _parts(config: TerrascopeConfig) -> tuple[Any, Any]:
+    """Return both configurations; transformers types their fields as "dict or configuration"."""
+    language, masks = config.vision_language_config, config.mask_config
+    if not isinstance(language, InternVLConfig) or not isinstance(masks, Sam2Config):
+        raise ValueError(
+            "an 'internvl' backbone needs vision_language_config (InternVLConfig) and "
+            f"mask_config (Sam2Config), not {type(language).__name__}, {type(masks).__name__}"
+        )
+    return language, masks
 
 
 def _side(size: int | list[int] | tuple[int, int]) -> int:

@@ -10,9 +10,9 @@ import torch
 from transformers import InternVLForConditionalGeneration, Sam2Model
 
 from terrascope.model.backbone import Backbone, MaskPrompts
-from terrascope.model.internvl.composites import composite_images, resized
 from terrascope.model.internvl.loading import compose, config_8b
 from terrascope.model.modeling_terrascope import TerrascopeModel
+from terrascope.model.pictures import to_pictures
 from terrascope.model.prompts import compose_query
 from terrascope.model.tokenization_nano import NanoTokenizer
 from terrascope.vocabulary import SPECIAL_TOKENS
@@ -98,10 +98,9 @@ def test_masks_are_those_of_sam_2_called_directly(model: TerrascopeModel) -> Non
     )
     found = model.backbone.decode_masks(encoded, prompts)
     sam = model.backbone.mask_generator
-    pictures, _ = composite_images(windows, "true color")
+    pictures, _ = to_pictures(windows, MASK_SIDE, ["rgb"])
     for k in range(7):
-        picture = pictures[prompts.window[k], prompts.date[k]][None]
-        levels = sam.get_image_embeddings(resized(picture, MASK_SIDE))
+        levels = sam.get_image_embeddings(pictures[prompts.window[k], prompts.date[k]])
         sparse, dense = sam.get_prompt_embeddings(
             input_points=torch.zeros(1, 1, 1, 2), input_labels=torch.full((1, 1, 1), -1)
         )
@@ -126,12 +125,12 @@ def test_tokens_and_language_are_those_of_internvl_called_directly(
     windows = random_windows([2], seed=6).without(radar=True)
     query = compose_query(tokenizer, windows, 0, "Is there water?", "<answer>no</answer>")
     ours = model(windows, [query])
-    pictures, _ = composite_images(windows, "true color")
+    pictures, _ = to_pictures(windows, IMAGE_SIDE, ["rgb"])
     image = model.config.image_token_id
     ids = [t for token in query.prompt for t in [token] * (64 if token == image else 1)]
     library = model.backbone.vision_language(
         input_ids=torch.tensor([[*ids, *query.response]]),
-        pixel_values=resized(pictures[0], IMAGE_SIDE),
+        pixel_values=pictures[0, :, 0],
     )
     logits = model.backbone.logits(ours.hidden)
     torch.testing.assert_close(logits, library.logits, **TOLERANCE)
@@ -184,33 +183,37 @@ def test_gradient_reaches_what_is_trained_and_nothing_frozen(tokenizer: NanoToke
             assert parameter.grad is None, name
 
 
-def test_radar_is_shown_as_two_polarisations_and_their_difference() -> None:
-    windows = random_windows([1], holes=0.3)
-    _, radar = composite_images(windows, "true color")
-    vv, vh = windows.radar[0, 0]
-    seen = windows.radar_valid[0, 0].all(0)
-    mean, scale = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
-    for channel, (value, low, high) in enumerate(
-        [(vv, -25.0, 0.0), (vh, -32.0, -5.0), (vv - vh, 0.0, 16.0)]
-    ):
-        shown = ((value - low) / (high - low)).clamp(0, 1)
-        expected = (shown - mean[channel]) / scale[channel]
-        torch.testing.assert_close(radar[0, 0, channel][seen], expected[seen])
-    black = radar[0, 0, 0][~windows.radar_valid[0, 0, 0]]
-    torch.testing.assert_close(black, torch.full_like(black, -0.485 / 0.229))
-    with pytest.raises(ValueError, match="expected one of"):
-        composite_images(windows, "rainbow")
-
-
-def test_composites_show_other_bands() -> None:
-    windows = random_windows([1], holes=0.0)
-    color, _ = composite_images(windows, "true color")
-    false, _ = composite_images(windows, "false color")
-    torch.testing.assert_close(
-        color[:, :, 0] * 0.229 + 0.485, false[:, :, 1] * 0.224 + 0.456, **TOLERANCE
+@torch.no_grad()
+def test_an_image_without_its_bands_is_absent_whatever_else_was_seen(
+    model: TerrascopeModel, tokenizer: NanoTokenizer
+) -> None:
+    windows = random_windows([2], seed=6)
+    valid = windows.optical_valid.clone()
+    valid[0, 1, 3] = False
+    windows = dataclasses.replace(windows, optical_valid=valid)
+    encoded = model.encode(windows)
+    assert encoded.present.tolist() == [[[True, True], [False, True]]]
+    query = compose_query(
+        tokenizer, windows, 0, "Is it?", "Image: t_2[SEG]", present=encoded.present
     )
-    darker = dataclasses.replace(windows, optical=windows.optical * 0)
-    assert (composite_images(darker, "false color")[0] < false).any()
+    output = model(windows, [query], injected=torch.ones(1, 32, 32, dtype=torch.bool))
+    assert (output.injections[0].sensors == 1).all()
+    with pytest.raises(ValueError, match="4 <image>"):
+        model(windows, [compose_query(tokenizer, windows, 0, "Is it?")])
+
+
+@torch.no_grad()
+def test_the_chosen_composite_is_what_is_seen(
+    model: TerrascopeModel, tokenizer: NanoTokenizer
+) -> None:
+    windows = random_windows([1], seed=6)
+    greener = windows.optical.clone()
+    greener[:, :, 7] += 0.2
+    greener = dataclasses.replace(windows, optical=greener)
+    assert torch.equal(model.encode(windows).tokens, model.encode(greener).tokens)
+    other = tiny_8b(tokenizer)
+    other.backbone.composite = "infrared"
+    assert not torch.equal(other.encode(windows).tokens, other.encode(greener).tokens)
 
 
 def test_sam_2_that_encodes_another_size_than_it_is_prompted_for_is_refused(
