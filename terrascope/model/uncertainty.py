@@ -72,7 +72,7 @@ class Calibration:
                 f"{self}: expected a temperature above 0, a length of 0 or more and a level "
                 "between 0 and 1"
             )
-        if (self.samples + 1) * (1 - self.level) / 2 < 1:
+        if (self.samples + 1) * (1 - self.level) / 2 < 1 - 1e-9:
             raise ValueError(f"{self.samples} samples are too few for a level of {self.level}")
 
 

@@ -15,7 +15,7 @@ from terrascope.model.geometry import Geometry
 __all__ = ["Windows"]
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Windows:
     """Padded tensors of B windows, T dates, S sensors (0 optical, 1 radar), H x W pixels.
 
@@ -64,6 +64,11 @@ class Windows:
 
     def __len__(self) -> int:
         return len(self.dates)
+
+    def __repr__(self) -> str:
+        rows, columns = self.shape_yx
+        dates = [len(dates) for dates in self.dates]
+        return f"<Windows: {len(self)} of {rows} x {columns} pixels, {dates} dates>"
 
     @property
     def shape_yx(self) -> tuple[int, int]:
