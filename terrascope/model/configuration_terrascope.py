@@ -136,6 +136,8 @@ class TerrascopeConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]
         Logits are divided by it before they become probabilities; fitted by calibration.
     correlation_length_m : float
         Of the errors of a mask, for sampled masks; fitted by calibration.
+    tie_word_embeddings : bool
+        Of the library; the backbones decide for themselves.
 
     Notes
     -----

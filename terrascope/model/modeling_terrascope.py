@@ -72,7 +72,7 @@ class TerrascopeModel(PreTrainedModel):  # type: ignore[no-untyped-call]
     ----------
     config : TerrascopeConfig
         Decides the backbone and all settings.
-    parts : PreTrainedModel
+    **parts : PreTrainedModel
         Loaded parts of an 8b backbone, by the names of `InternVLBackbone`; fresh without.
 
     References

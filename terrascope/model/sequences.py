@@ -16,7 +16,7 @@ from torch import Tensor
 
 from terrascope.vocabulary import last_indicator
 
-__all__ = ["DatePair", "Layout", "Query", "expand", "lay_out", "read_dates"]
+__all__ = ["DatePair", "Layout", "Query", "date_of", "expand", "lay_out", "read_dates"]
 
 DatePair = tuple[int, int]
 """Earlier date (-1 where a mask is of one date) and date, counted from 0."""
@@ -128,7 +128,22 @@ def read_dates(
 
 
 def date_of(written: str, earlier: int, dates: int) -> DatePair:
-    """Read one indicator; see `read_dates`."""
+    """Read one indicator; see `read_dates`.
+
+    Parameters
+    ----------
+    written : str
+        What was said since the previous ``[SEG]``.
+    earlier : int
+        Masks before.
+    dates : int
+        Of the window.
+
+    Returns
+    -------
+    pair : DatePair
+        Of this mask.
+    """
     named = last_indicator(written)
     fall_back = (-1, earlier % max(dates, 1))
     if named is None:

@@ -1,1 +1,1 @@
-"""terrascope-8b: InternVL for language and vision, SAM-2 for masks, composed and not changed."""
+"""The 8b backbone: InternVL for language and vision, SAM-2 for masks, composed, not changed."""
