@@ -126,8 +126,8 @@ def dropout_active(model: nn.Module) -> Iterator[nn.Module]:
     Parameters
     ----------
     model : torch.nn.Module
-        In evaluation mode otherwise; its `torch.nn.Dropout` layers draw anew in
-        every pass.
+        In evaluation mode otherwise; its `torch.nn.Dropout` layers, and layers with an
+        attribute `dropout` or `attention_dropout` above 0, draw anew in every pass.
 
     Yields
     ------
@@ -138,15 +138,21 @@ def dropout_active(model: nn.Module) -> Iterator[nn.Module]:
     ----------
     Gal and Ghahramani, Dropout as a Bayesian Approximation, ICML 2016.
     """
-    kinds = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
-    layers = [(layer, layer.training) for layer in model.modules() if isinstance(layer, kinds)]
+    layers = [(layer, layer.training) for layer in model.modules() if _drops(layer)]
     try:
         for layer, _ in layers:
-            layer.train()
+            layer.training = True
         yield model
     finally:
         for layer, mode in layers:
-            layer.train(mode)
+            layer.training = mode
+
+
+def _drops(layer: nn.Module) -> bool:
+    """Tell whether a layer drops values itself: also an attention that does so in its kernel."""
+    kinds = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
+    shares = (getattr(layer, name, 0.0) for name in ("dropout", "attention_dropout"))
+    return isinstance(layer, kinds) or any(isinstance(p, float) and p > 0 for p in shares)
 
 
 def mask_thresholds(
