@@ -20,6 +20,8 @@ _A_M = 6_378_137.0
 _E2 = 0.0066943799901413165
 """Its first eccentricity, squared."""
 _E = _E2**0.5
+_SMALLEST_M = 0.01
+"""No picture of the Earth from above has smaller pixels; steps in degrees are smaller."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -80,12 +82,18 @@ class Geometry:
         Raises
         ------
         ValueError
-            If a size or an area is not finite and above zero.
+            If a size or an area is not finite and above zero, or a size looks like
+            degrees.
         """
         size = pixel_size_yx_m
         height, width = size if isinstance(size, tuple) else (size, size)
         if not (np.isfinite([height, width]).all() and height > 0 and width > 0):
             raise ValueError(f"pixel size {size} m: expected finite numbers above zero")
+        if min(height, width) < _SMALLEST_M:
+            raise ValueError(
+                f"pixel size {size} m: this looks like degrees; use Geometry.geographic for a "
+                "grid of longitudes and latitudes"
+            )
         area = np.full((shape_yx[0], 1), float(height) * float(width))
         if area_m2 is not None:
             area = np.array(np.broadcast_to(np.asarray(area_m2, np.float64), shape_yx))

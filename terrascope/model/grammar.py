@@ -8,38 +8,27 @@ at a model: a state goes in, the allowed tokens come out.
 
 from __future__ import annotations
 
-import dataclasses
 import enum
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase
 
 from terrascope.model.answers import Answer, TextAnswer
 from terrascope.model.automaton import (
     Automaton,
-    Chain,
-    Either,
-    Literal,
-    Part,
-    Repeat,
-    compile_parts,
 )
 from terrascope.model.forms import (
     AnswerError,
     Form,
-    answer_part,
     parse_answer,
     parse_response,
 )
-from terrascope.model.tokenization_nano import SpecialIds
-from terrascope.vocabulary import AnswerKind, image_indicator
+from terrascope.model.words import TRIGGER, Words
+from terrascope.vocabulary import AnswerKind
 
 __all__ = ["AnswerError", "Form", "Grammar", "State", "Words", "parse_answer", "parse_response"]
-
-_TRIGGER = "Image:"
 
 
 class _Mode(enum.IntEnum):
@@ -79,135 +68,6 @@ class State(NamedTuple):
     inner: int = 0
     used: int = 0
     masks: int = 0
-
-
-class Words:
-    """What a grammar needs to know of a tokenizer; made once and shared.
-
-    Parameters
-    ----------
-    tokenizer : PreTrainedTokenizerBase
-        `NanoTokenizer`, or another with the special tokens of
-        `terrascope.vocabulary` added and a token for every digit.
-    vocab_size : int or None
-        Columns of the model's logits, where they are more than the tokenizer has
-        tokens; the rest is never allowed.
-
-    Raises
-    ------
-    ValueError
-        If the tokenizer lacks a special token.
-    """
-
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, vocab_size: int | None = None) -> None:
-        self.tokenizer = tokenizer
-        self.special = SpecialIds.of(tokenizer)
-        self.size = max(vocab_size or 0, len(tokenizer))
-        self.hidden = set(tokenizer.all_special_ids) | set(dataclasses.astuple(self.special))
-        self.texts = self._texts()
-        self.plain = torch.tensor([text is not None for text in self.texts])
-        self.progress = torch.stack([self._progress(k) for k in range(len(_TRIGGER))])
-        self._dates: dict[int, Automaton] = {}
-        self._answers: dict[Form, Automaton] = {}
-
-    def encode(self, text: str) -> list[int]:
-        """Tokenize text, checking that it comes back.
-
-        Parameters
-        ----------
-        text : str
-            A part of an answer.
-
-        Returns
-        -------
-        ids : list of int
-            Nothing is added.
-
-        Raises
-        ------
-        ValueError
-            If the tokenizer cannot write this text.
-        """
-        ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False)
-        if "".join(self.texts[number] or "" for number in ids) != text:
-            raise ValueError(f"the tokenizer cannot write {text!r}: it gives {ids}")
-        return ids
-
-    def dates(self, count: int) -> Automaton:
-        """Return what may follow ``Image:``: the dates of a window, and then ``[SEG]``.
-
-        Parameters
-        ----------
-        count : int
-            Dates of the window.
-
-        Returns
-        -------
-        automaton : Automaton
-            Made once per count.
-        """
-        if count not in self._dates:
-            self._dates[count] = compile_parts(
-                [self._some_date(count), Literal((self.special.seg,))]
-            )
-        return self._dates[count]
-
-    def answer(self, form: Form) -> Automaton:
-        """Return what an answer may be.
-
-        Parameters
-        ----------
-        form : Form
-            Not free text.
-
-        Returns
-        -------
-        automaton : Automaton
-            Made once per form.
-        """
-        if form not in self._answers:
-            self._answers[form] = compile_parts([answer_part(form, self.encode)])
-        return self._answers[form]
-
-    def _some_date(self, count: int) -> Part:
-        """Return one date, or an earlier and a later one."""
-        choices: list[Part] = []
-        for first in range(1, count + 1):
-            alone = image_indicator(first).removeprefix(_TRIGGER)
-            later = [
-                image_indicator(first, last).removeprefix(_TRIGGER + alone)
-                for last in range(first + 1, count + 1)
-            ]
-            tail = Either(tuple(Literal(tuple(self.encode(text))) for text in later or [""]))
-            choices.append(Chain((Literal(tuple(self.encode(alone))), Repeat(tail, 0, 1))))
-        return Either(tuple(choices))
-
-    def _texts(self) -> list[str | None]:
-        """Return the text of every token within a text; None for those that are no text."""
-        anchor = self.tokenizer.encode("a", add_special_tokens=False)
-        start = len(self.tokenizer.decode(anchor))
-        pairs = [[*anchor, number] for number in range(len(self.tokenizer))]
-        written = self.tokenizer.batch_decode(pairs, clean_up_tokenization_spaces=False)
-        texts = [
-            None if number in self.hidden else text[start:] for number, text in enumerate(written)
-        ]
-        return texts + [None] * (self.size - len(texts))
-
-    def _progress(self, k: int) -> Tensor:
-        """Return how much of the trigger is written after each token; -1 where it lies within."""
-        after = torch.zeros(self.size, dtype=torch.int8)
-        for number, text in enumerate(self.texts):
-            if not text or ("I" not in text and (k == 0 or text[0] != _TRIGGER[k])):
-                continue
-            done = k
-            for place, character in enumerate(text, start=1):
-                # All characters of the trigger differ, so a failed match restarts at its first.
-                done = done + 1 if character == _TRIGGER[done] else int(character == _TRIGGER[0])
-                if done == len(_TRIGGER):
-                    done = done if place == len(text) else -1
-                    break
-            after[number] = done
-        return after
 
 
 class Grammar:
@@ -389,7 +249,7 @@ class Grammar:
         if token == self.special.seg:
             return State(_Mode.TRACE, 0, used, masks + 1)
         done = int(self.words.progress[inner, token])
-        mode = _Mode.DATE if done == len(_TRIGGER) else _Mode.TRACE
+        mode = _Mode.DATE if done == len(TRIGGER) else _Mode.TRACE
         return State(mode, 0 if mode == _Mode.DATE else done, used + 1, masks)
 
     def _key(self, state: State) -> tuple[int, ...]:
@@ -415,7 +275,7 @@ class Grammar:
                     done = self.words.progress[inner]
                     ids |= self.words.plain & (done >= 0)
                     if spent:
-                        ids &= done != len(_TRIGGER)
+                        ids &= done != len(TRIGGER)
                     ids[self.special.seg] = self.bare and not spent
             case _Mode.DATE:
                 ids[list(self._date.moves[inner])] = True

@@ -73,6 +73,8 @@ def test_pixels_without_a_size_are_refused(size: float | tuple[float, float]) ->
 
 
 def test_nonsense_is_refused() -> None:
+    with pytest.raises(ValueError, match="degrees"):
+        Geometry.planar((2, 2), 8.983e-5)
     with pytest.raises(ValueError, match="above zero"):
         Geometry.planar((2, 2), 10.0, np.zeros((2, 2)))
     with pytest.raises(ValueError, match="latitudes"):
