@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from terrascope.model.backbone import Encoded, MaskPrompts
+from terrascope.model.backbone import OPTICAL, RADAR, Encoded, MaskPrompts
 from terrascope.model.cache import RaggedCache
 from terrascope.model.configuration_terrascope import NanoConfig
 from terrascope.model.nano.language import NanoLanguageModel
@@ -16,6 +16,9 @@ from terrascope.model.nano.vision import BandStem, Pyramid, Surroundings
 from terrascope.model.windows import Windows
 
 __all__ = ["NanoBackbone"]
+
+IMAGES_PER_STEP = 4
+"""On a processor: features of more images than this leave its caches between two layers."""
 
 
 class NanoBackbone(nn.Module):
@@ -83,22 +86,38 @@ class NanoBackbone(nn.Module):
             )
         present = windows.present  # (B, T, S)
         context = self.surroundings(windows.day_of_year, windows.days, windows.gsd_m)
-        seen = [present[..., 0], present[..., 1]]
-        stems = [
-            self.optical(windows.optical[seen[0]], windows.optical_valid[seen[0]]),
-            self.radar(windows.radar[seen[1]], windows.radar_valid[seen[1]]),
-        ]
-        contexts = [context[:, :, 0][seen[0]], context[:, :, 1][seen[1]]]
-        cells, content, pixels = self.pyramid(torch.cat(stems), torch.cat(contexts))
+        optical, radar = present[..., OPTICAL], present[..., RADAR]
+        looks = self._look(
+            self.optical,
+            windows.optical[optical],
+            windows.optical_valid[optical],
+            context[:, :, OPTICAL][optical],
+        )
+        looks += self._look(
+            self.radar,
+            windows.radar[radar],
+            windows.radar_valid[radar],
+            context[:, :, RADAR][radar],
+        )
+        cells, content, pixels = (torch.cat(part) for part in zip(*looks, strict=True))
         tokens = self.project_norm(self.project_out(functional.gelu(self.project_in(cells))))
         parts = (tokens, content, self.remember(cells), pixels)
-        spread = [_spread(part, present, stems[0].shape[0]) for part in parts]
+        spread = [_spread(part, present, int(optical.sum())) for part in parts]
         return Encoded(
             tokens=spread[0],
             present=present,
             content=spread[1],
             mask_features={"cells": spread[2], "pixels": self.fusion(spread[3], present)},
         )
+
+    def _look(
+        self, stem: BandStem, images: Tensor, valid: Tensor, context: Tensor
+    ) -> list[tuple[Tensor, Tensor, Tensor]]:
+        """Run one sensor's images through the pyramid, a few at a time on a processor."""
+        few = images.device.type == "cpu" and not torch.is_grad_enabled()
+        step = IMAGES_PER_STEP if few else max(len(images), 1)
+        pieces = zip(images.split(step), valid.split(step), context.split(step), strict=True)
+        return [self.pyramid(stem(*piece[:2]), piece[2]) for piece in pieces]
 
     def embed(self, ids: Tensor) -> Tensor:
         """Embed text tokens.
