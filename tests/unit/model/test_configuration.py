@@ -43,7 +43,7 @@ def test_nonsense_is_refused(settings: dict[str, object], match: str) -> None:
     "settings", [{"patch_size": 6}, {"window_size": 100}, {"hidden_size": 60, "heads": 8}]
 )
 def test_sizes_that_do_not_fit_are_refused(settings: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match="power of 2|multiple|heads"):
+    with pytest.raises(ValueError, match=r"power of 2|multiple|heads"):
         NanoConfig(**settings)
 
 
