@@ -32,6 +32,7 @@ from terrascope.model.generation_terrascope import generate
 from terrascope.model.geometry import Geometry
 from terrascope.model.internvl.loading import config_8b, special_token_settings
 from terrascope.model.modeling_terrascope import TerrascopeModel
+from terrascope.model.pictures import to_pictures
 from terrascope.model.prompts import compose_query
 from terrascope.model.tokenization_nano import NanoTokenizer
 from terrascope.model.windows import Windows
@@ -222,8 +223,6 @@ def measure_peer(rounds: int, device: torch.device, failures: list[str]) -> None
             [t for token in query.prompt for t in [token] * (64 if token == image else 1)]
             for query in queries
         ]
-        from terrascope.model.pictures import to_pictures
-
         pictures, _ = to_pictures(windows, 224, ["rgb"])
         encoded = model.encode(windows)
         inputs = {

@@ -70,17 +70,16 @@ def passed(trained: Trained) -> TerrascopeOutput:
 def answer_scores(
     trained: Trained, output: TerrascopeOutput, embeddings: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return log probabilities of the answers' tokens, and where they stand, (R, L - 1) each."""
+    """Return logits (R, L - 1, V), and before which of them a token of the answer stands."""
     places = torch.arange(embeddings.shape[1]).expand(embeddings.shape[:2])
     hidden = trained.model.backbone.language(embeddings, places)
-    scores = torch.log_softmax(trained.model.backbone.logits(hidden[:, :-1]), -1)
+    logits = trained.model.backbone.logits(hidden[:, :-1])
     targets = output.layout.ids[:, 1:]
-    said = scores.gather(-1, targets[..., None])[..., 0]
     encoder = trained.tokenizer.encoder
     after = (targets == encoder["<answer>"]).cumsum(1) > 0
     before_end = (targets == encoder["</answer>"]).cumsum(1) == 0
     inside = after & before_end & (targets != encoder["<answer>"])
-    return said, inside
+    return logits, inside
 
 
 def injected_places(output: TerrascopeOutput) -> torch.Tensor:
@@ -98,8 +97,8 @@ def test_answers_have_a_gradient_to_the_injected_tokens(
     layout = passed.layout
     embeddings = trained.model.embed(layout.ids, layout.source, passed.encoded.tokens)
     embeddings = embeddings.detach().requires_grad_()
-    said, inside = answer_scores(trained, passed, embeddings)
-    (-said[inside].sum()).backward()
+    logits, inside = answer_scores(trained, passed, embeddings)
+    torch.nn.functional.cross_entropy(logits[inside], layout.ids[:, 1:][inside]).backward()
     places = injected_places(passed)
     assert int(places.sum()) == sum(len(one.source) for one in passed.injections)
     norms = embeddings.grad.norm(dim=-1)[places]
@@ -122,7 +121,7 @@ def test_removing_or_swapping_injected_tokens_changes_the_answers(
         count = min(len(own), len(other))
         swapped[row, own[:count]] = embeddings[row - 4, other[:count]]
     said_swapped, _ = answer_scores(trained, passed, swapped)
-    moved = ((said_swapped - said).abs() * inside).amax(1)
+    moved = ((said_swapped - said).abs().amax(-1) * inside).amax(1)
     has_tokens = torch.tensor([bool(places[row].any()) for row in range(len(embeddings))])
     # Every row answers at its own end: without the tokens a shorter sequence is laid out.
     removed = trained.model(trained.scenes.windows, trained.scenes.queries)
@@ -135,5 +134,5 @@ def test_removing_or_swapping_injected_tokens_changes_the_answers(
         ]
     )
     print(f"swapped: median {moved.median():.4f}; removed: median {gone[has_tokens].median():.4f}")
-    assert (moved > 1e-4).float().mean() > 0.8
-    assert (gone[has_tokens] > 1e-4).all()
+    assert (moved > 1e-2).float().mean() > 0.8
+    assert (gone[has_tokens] > 1e-2).all()
