@@ -114,15 +114,15 @@ def test_removing_or_swapping_injected_tokens_changes_the_answers(
     embeddings = trained.model.embed(layout.ids, layout.source, passed.encoded.tokens)
     said, inside = answer_scores(trained, passed, embeddings)
     places = injected_places(passed)
+    has_tokens = places.any(1)
+    rows = has_tokens.nonzero()[:, 0].tolist()
     swapped = embeddings.clone()
-    for row in range(len(embeddings)):
-        own = places[row].nonzero()[:, 0]
-        other = places[row - 4].nonzero()[:, 0]
+    for row, partner in zip(rows, rows[1:] + rows[:1], strict=True):
+        own, other = places[row].nonzero()[:, 0], places[partner].nonzero()[:, 0]
         count = min(len(own), len(other))
-        swapped[row, own[:count]] = embeddings[row - 4, other[:count]]
+        swapped[row, own[:count]] = embeddings[partner, other[:count]]
     said_swapped, _ = answer_scores(trained, passed, swapped)
     moved = ((said_swapped - said).abs().amax(-1) * inside).amax(1)
-    has_tokens = torch.tensor([bool(places[row].any()) for row in range(len(embeddings))])
     # Every row answers at its own end: without the tokens a shorter sequence is laid out.
     removed = trained.model(trained.scenes.windows, trained.scenes.queries)
     bare = trained.model.embed(removed.layout.ids, removed.layout.source, removed.encoded.tokens)
@@ -133,6 +133,9 @@ def test_removing_or_swapping_injected_tokens_changes_the_answers(
             for row in range(len(embeddings))
         ]
     )
-    print(f"swapped: median {moved.median():.4f}; removed: median {gone[has_tokens].median():.4f}")
-    assert (moved > 1e-2).float().mean() > 0.8
+    print(
+        f"swapped: median {moved[has_tokens].median():.4f}; removed: median {gone[has_tokens].median():.4f}"
+    )
+    assert len(rows) >= 16
+    assert (moved[has_tokens] > 1e-3).all()
     assert (gone[has_tokens] > 1e-2).all()
