@@ -9,6 +9,7 @@ from __future__ import annotations
 import calendar
 import dataclasses
 import datetime as dt
+import os
 import re
 import tomllib
 from pathlib import Path
@@ -24,6 +25,10 @@ from terrascope.sensors import S2_BANDS
 __all__ = ["MonitorSettings", "TimeWindow", "load_monitor_file", "parse_memory", "parse_monitor"]
 
 _LAST = re.compile(r"last P([1-9]\d{0,3})([DM])")
+_NUMBER_ERRORS = (
+    *("greater_than", "greater_than_equal", "less_than", "less_than_equal"),
+    *("float_type", "int_type", "finite_number"),
+)
 _SAME_SEASON = re.compile(r"same-season P([1-9]\d?)Y")
 
 
@@ -343,7 +348,7 @@ def parse_monitor(
         memory=parse_memory(raw.cube.memory, file=file, key="cube.memory"),
         threshold=raw.screen.threshold,
         minimum_completeness=raw.run.minimum_completeness,
-        output=raw.output.path if "://" in raw.output.path else str(base / raw.output.path),
+        output=_resolve_output(raw.output.path, base, file),
         min_area_ha=raw.output.min_area_ha,
     )
 
@@ -398,7 +403,8 @@ def _refuse_later_tables(document: dict[str, Any], file: str) -> None:
 
 def _config_error(error: pydantic.ValidationError, file: str) -> ConfigError:
     """Turn pydantic's first complaint into one sentence: key, found, expected."""
-    first = error.errors(include_url=False)[0]
+    complaints = error.errors(include_url=False)
+    first = complaints[0]
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         return ConfigError(
@@ -408,8 +414,43 @@ def _config_error(error: pydantic.ValidationError, file: str) -> ConfigError:
             key=key,
         )
     if first["type"] == "missing":
-        return ConfigError("is missing; expected a value", file=file, key=key)
-    return ConfigError(f"found {first['input']!r}; expected: {first['msg']}", file=file, key=key)
+        beside = [
+            repr(other["loc"][-1])
+            for other in complaints
+            if other["type"] == "extra_forbidden" and other["loc"][:-1] == first["loc"][:-1]
+        ]
+        misspelt = f"; found the unknown {', '.join(beside)} beside it" if beside else ""
+        return ConfigError(f"is missing; expected a value{misspelt}", file=file, key=key)
+    expected = _expected_number(first["loc"]) if first["type"] in _NUMBER_ERRORS else ""
+    expected = expected and f"expected {expected}"
+    return ConfigError(
+        f"found {first['input']!r}; {expected or 'expected: ' + first['msg']}", file=file, key=key
+    )
+
+
+def _expected_number(location: tuple[int | str, ...]) -> str:
+    """Say what range of numbers a key takes; empty where it states none."""
+    model: type[BaseModel] = _File
+    for part in location[:-1]:
+        annotation = model.model_fields.get(str(part), Field()).annotation
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return ""
+        model = annotation
+    field = model.model_fields[str(location[-1])]
+    bounds = {
+        name: getattr(limit, name)
+        for limit in field.metadata
+        for name in ("ge", "gt", "le", "lt")
+        if getattr(limit, name, None) is not None
+    }
+    kind = "a whole number" if field.annotation is int else "a number"
+    low, high = bounds.get("ge", bounds.get("gt")), bounds.get("le", bounds.get("lt"))
+    if low is not None and high is not None:
+        ends = " (ends excluded)" if "gt" in bounds else ""
+        return f"{kind} between {low} and {high}{ends}"
+    if low is None:
+        return ""
+    return f"{kind} of at least {low}" if "ge" in bounds else f"{kind} greater than {low}"
 
 
 def _known_keys(location: tuple[int | str, ...]) -> list[str]:
@@ -483,6 +524,22 @@ def _check_bands(bands: list[str] | None, file: str) -> tuple[str, ...] | None:
 
 def _resolve_path(path: str | None, base: Path) -> str | None:
     return None if path is None else str(base / path)
+
+
+def _resolve_output(path: str, base: Path, file: str) -> str:
+    """Return an absolute path that can be a folder, or an address."""
+    if "://" in path:
+        return path
+    output = base / path
+    nearest = next(p for p in (output, *output.parents) if os.path.lexists(p))
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        why = "is no folder" if not nearest.is_dir() else "may not be written to"
+        raise ConfigError(
+            f"found {path!r}, but {nearest} {why}; expected a folder to write into",
+            file=file,
+            key="output.path",
+        )
+    return str(output)
 
 
 def _resolve_profile(profile: str, base: Path) -> str:

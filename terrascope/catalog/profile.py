@@ -27,7 +27,7 @@ from terrascope.catalog.provider import (
 from terrascope.errors import ConfigError
 from terrascope.sensors import SENSORS
 
-__all__ = ["Profile", "list_profiles", "load_profile"]
+__all__ = ["Profile", "list_profiles", "load_profile", "require_sensors"]
 
 _Value = TypeVar("_Value")
 _UNITS = ("reflectance", "linear", "dB", "metadata")
@@ -86,6 +86,40 @@ def list_profiles() -> dict[str, Path]:
     folders = (here / "profiles", here.parents[1] / "catalogs")
     folder = next((f for f in folders if f.is_dir()), None)
     return {} if folder is None else {p.stem: p for p in sorted(folder.glob("*.toml"))}
+
+
+def require_sensors(
+    profile: Profile, *, optical: str | None, sar: str | None, file: str = ""
+) -> None:
+    """Refuse a collection that stands under the key of another sensor.
+
+    Parameters
+    ----------
+    profile : Profile
+        Of the provider.
+    optical, sar : str or None
+        Collections as the monitor file names them; what the profile lacks is left to
+        the search, which lists what there is.
+    file : str
+        The monitor file, named in complaints.
+
+    Raises
+    ------
+    ConfigError
+        If the profile states another sensor for a collection, or refuses it.
+    """
+    keys = {"sentinel-2": "sensors.optical", "sentinel-1": "sensors.sar"}
+    for sensor, name in (("sentinel-2", optical), ("sentinel-1", sar)):
+        found = None if name is None else profile.collection(name)
+        if found is None or found.sensor == sensor:
+            continue
+        fitting = ", ".join(c.id for c in profile.collections if c.sensor == sensor)
+        raise ConfigError(
+            f"found {name!r}, which is {found.sensor}; expected {sensor}: "
+            f"{fitting or f'profile {profile.name} has none'}. Move {name} to {keys[found.sensor]}",
+            file=file or None,
+            key=keys[sensor],
+        )
 
 
 class _Table:

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "terrascope"
 
-EVERYONE = {"errors", "types", "sensors", "periods", "redact"}
+EVERYONE = {"errors", "types", "sensors", "periods", "redact", "vocabulary"}
 ALLOWED: dict[str, set[str]] = {
     "kernels": set(),
     "sim": {"kernels"},

@@ -36,7 +36,7 @@ def changed(**tables: dict[str, Any] | None) -> dict[str, Any]:
 
 
 def parse(**tables: dict[str, Any] | None) -> Any:
-    return parse_monitor(changed(**tables), file="m.toml", base=Path("/base"), today=TODAY)
+    return parse_monitor(changed(**tables), file="m.toml", base=Path(__file__).parent, today=TODAY)
 
 
 def test_defaults_and_paths_relative_to_the_file(tmp_path: Path) -> None:
@@ -193,3 +193,32 @@ def test_files_that_are_none(tmp_path: Path) -> None:
 )
 def test_memory(text: str, size: int) -> None:
     assert parse_memory(text) == size
+
+
+def test_an_output_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    taken = tmp_path / "taken"
+    taken.write_text("x", encoding="utf-8")
+    for path in (taken, taken / "deeper"):
+        with pytest.raises(ConfigError, match=r"output.path: found .*taken is no folder"):
+            parse(output={"path": str(path)})
+    assert parse(output={"path": str(tmp_path / "new" / "out")}).output.endswith("new/out")
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_misspelt_key_is_named_beside_the_missing_one() -> None:
+    with pytest.raises(ConfigError, match=r"catalog.profile: is missing.*unknown 'profil'"):
+        parse(catalog={"profile": None, "profil": "local"})
+
+
+@pytest.mark.parametrize(
+    ("table", "key", "value", "expected"),
+    [
+        ("run", "minimum_completeness", 1.5, "expected a number between 0 and 1$"),
+        ("screen", "threshold", 1.0, "expected a number between 0 and 1 .ends excluded"),
+        ("cube", "mask_dilation_m", "x", "expected a whole number between 0 and 1000"),
+        ("output", "min_area_ha", -1.0, "expected a number of at least 0"),
+    ],
+)
+def test_ranges_in_our_own_words(table: str, key: str, value: object, expected: str) -> None:
+    with pytest.raises(ConfigError, match=expected):
+        parse(**{table: {key: value}})

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from terrascope.catalog.profile import list_profiles, load_profile
+from terrascope.catalog.profile import list_profiles, load_profile, require_sensors
 from terrascope.catalog.sign import open_signer
 from terrascope.errors import ConfigError
 from terrascope.sensors import S1_BANDS, S2_BANDS
@@ -107,3 +107,13 @@ def test_unknown_name_lists_what_there_is() -> None:
         load_profile("esa")
     with pytest.raises(ConfigError, match="cannot be read"):
         load_profile("no/such/file.toml")
+
+
+def test_a_collection_belongs_under_its_own_sensor() -> None:
+    profile = load_profile("local")
+    require_sensors(profile, optical="sentinel-2-l2a", sar="sentinel-1-rtc")
+    require_sensors(profile, optical="unknown", sar=None)
+    with pytest.raises(ConfigError, match=r"m.toml.*sensors.optical.*sentinel-1-rtc.*-2-l2a.*sar"):
+        require_sensors(profile, optical="sentinel-1-rtc", sar=None, file="m.toml")
+    with pytest.raises(ConfigError, match=r"sensors.sar: found 'sentinel-2-l2a'"):
+        require_sensors(profile, optical=None, sar="sentinel-2-l2a")

@@ -1,0 +1,1 @@
+"""The pixel-grounded vision-language model: torch, transformers, numpy and safetensors only."""

@@ -1,0 +1,477 @@
+"""Token by token: text, masks, their visual tokens and figures, for many sequences at once.
+
+Every row of the batch has a queue of positions that are given (prompt, forced trace, visual
+tokens, figures); a row whose queue is empty says its next token. Rows that take in many
+positions and rows that say one are run apart, on one ragged cache. Whenever ``[SEG]`` was fed
+to some rows, their masks are decoded together, and what belongs behind them is queued.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import zlib
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from terrascope.model.backbone import Encoded, MaskPrompts
+from terrascope.model.cache import RaggedCache
+from terrascope.model.injection import Injection, choose_tokens, first_tokens
+from terrascope.model.modeling_terrascope import TerrascopeModel
+from terrascope.model.sequences import Query, date_of, expand
+from terrascope.model.windows import Windows
+
+__all__ = ["Generation", "Grammar", "MaskEvent", "Measurer", "Sampling", "generate"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class MaskEvent:
+    """One mask that was decoded on the way.
+
+    Parameters
+    ----------
+    row : int
+        Query it belongs to.
+    window : int
+        Index into the batch of windows.
+    order : int
+        Masks of this row before it.
+    before, date : int
+        Earlier date of a change mask, else -1; the (later) date. From 0.
+    logits : Tensor of float, shape (H, W)
+        Before the temperature.
+    probability : Tensor of float32, shape (H, W)
+        After it.
+    injection : Injection
+        Visual tokens that followed, and which sensor they are of.
+    """
+
+    row: int
+    window: int
+    order: int
+    before: int
+    date: int
+    logits: Tensor
+    probability: Tensor
+    injection: Injection
+
+
+class Measurer(Protocol):
+    """Measures masks and writes the figures as tokens."""
+
+    def __call__(
+        self, events: Sequence[MaskEvent], earlier: Sequence[Sequence[MaskEvent]]
+    ) -> Sequence[Sequence[int]]:
+        """Measure masks of several rows.
+
+        Parameters
+        ----------
+        events : sequence of MaskEvent
+            Just decoded.
+        earlier : sequence of sequence of MaskEvent
+            Masks of the same row before each of them.
+
+        Returns
+        -------
+        figures : sequence of sequence of int
+            Token ids to inject after the visual tokens of each mask; empty for none.
+        """
+
+
+class Grammar(Protocol):
+    """What a row may say next; see `terrascope.model.grammar`."""
+
+    def allowed(self, state: Any) -> Any:
+        """Return the tokens that may follow.
+
+        Parameters
+        ----------
+        state : object
+            Of this row.
+
+        Returns
+        -------
+        allowed : array or Tensor of bool, shape (V,)
+            Nothing allowed ends the row.
+        """
+
+    def advance(self, state: Any, token: int) -> Any:
+        """Return the state after a token.
+
+        Parameters
+        ----------
+        state : object
+            Of this row.
+        token : int
+            What was said; visual tokens and figures are not.
+
+        Returns
+        -------
+        state : object
+            Of this row.
+        """
+
+
+@dataclasses.dataclass(frozen=True)
+class Sampling:
+    """How the next token is chosen.
+
+    Parameters
+    ----------
+    temperature : float
+        0 takes the likeliest token.
+    seed : int
+        Of the draws. A row draws by the seed and its own prompt: rows differ from each other,
+        and none from itself, whatever else is in the batch.
+    """
+
+    temperature: float = 0.0
+    seed: int = 0
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Generation:
+    """What one query came to.
+
+    Parameters
+    ----------
+    ids : tuple of int
+        What was said: the forced trace and the free tokens, without visual tokens and figures.
+    free : int
+        How many of them, at the end, were not forced.
+    log_probabilities : tuple of float
+        Of the free tokens, under the grammar.
+    events : tuple of MaskEvent
+        The masks.
+    sequence : tuple of int
+        Everything after the prompt: also the figures, and padding where visual tokens stand.
+    stopped : str
+        ``"end"`` (of text), ``"length"``, ``"grammar"`` (nothing more was allowed).
+    """
+
+    ids: tuple[int, ...]
+    free: int
+    log_probabilities: tuple[float, ...]
+    events: tuple[MaskEvent, ...]
+    sequence: tuple[int, ...]
+    stopped: str
+
+
+@dataclasses.dataclass
+class _Row:
+    """The state of one sequence."""
+
+    number: int
+    query: Query
+    question: list[int]
+    forced: list[int]
+    ids: list[int]
+    source: list[int]
+    grammar: Grammar | None = None
+    grammar_state: Any = None
+    hidden: Tensor | None = None
+    draws: torch.Generator | None = None
+    said: list[int] = dataclasses.field(default_factory=list)
+    scores: list[float] = dataclasses.field(default_factory=list)
+    sequence: list[int] = dataclasses.field(default_factory=list)
+    events: list[MaskEvent] = dataclasses.field(default_factory=list)
+    stopped: str = ""
+
+    def queue(self, ids: Sequence[int], source: Sequence[int] | None = None) -> None:
+        """Add positions that are given."""
+        self.ids += ids
+        self.source += [-1] * len(ids) if source is None else source
+        self.sequence += ids
+
+    def say(self, ids: Sequence[int]) -> None:
+        """Add tokens that are said."""
+        self.said += ids
+        self.queue(ids)
+
+
+@torch.no_grad()
+def generate(
+    model: TerrascopeModel,
+    windows: Windows,
+    queries: Sequence[Query],
+    *,
+    text: Callable[[list[int]], str],
+    max_new_tokens: int = 256,
+    encoded: Encoded | None = None,
+    measurer: Measurer | None = None,
+    grammars: Sequence[tuple[Grammar, Any] | None] | None = None,
+    sampling: Sampling | None = None,
+) -> list[Generation]:
+    """Answer queries.
+
+    Parameters
+    ----------
+    model : TerrascopeModel
+        In evaluation mode.
+    windows : Windows
+        B windows; each is encoded once, whatever the number of queries.
+    queries : sequence of Query
+        R queries. The response of a query is forced: said as it is, with a mask decoded at
+        every ``[SEG]``; after it the model goes on by itself.
+    text : callable
+        Token ids to text, to read the dates of masks; `terrascope.model.prompts.text_of`.
+    max_new_tokens : int
+        Free tokens per query; 0 for the masks of a forced trace alone.
+    encoded : Encoded or None
+        Of the windows, where they were encoded before.
+    measurer : Measurer or None
+        Measures every mask.
+    grammars : sequence or None
+        Per query a grammar and its first state, or None. It sees free tokens only.
+    sampling : Sampling or None
+        None takes the likeliest token.
+
+    Returns
+    -------
+    generations : list of R Generation
+        In the order of the queries.
+    """
+    loop = _Loop(
+        model=model,
+        encoded=model.encode(windows) if encoded is None else encoded,
+        dates=windows.date_count.tolist(),
+        text=text,
+        limit=max_new_tokens,
+        measurer=measurer,
+        sampling=sampling or Sampling(),
+    )
+    return loop.run(queries, grammars or [None] * len(queries))
+
+
+class _Loop:
+    """One call of `generate`."""
+
+    def __init__(
+        self,
+        *,
+        model: TerrascopeModel,
+        encoded: Encoded,
+        dates: list[int],
+        text: Callable[[list[int]], str],
+        limit: int,
+        measurer: Measurer | None,
+        sampling: Sampling,
+    ) -> None:
+        self.model, self.encoded, self.dates = model, encoded, dates
+        self.text, self.limit, self.measurer, self.sampling = text, limit, measurer, sampling
+        self.config = model.config
+        self.device = encoded.tokens.device
+        self.seg = self.config.seg_token_id
+        never = (
+            self.config.pad_token_id,
+            self.config.bos_token_id,
+            self.config.image_token_id,
+            self.config.measure_token_id,
+            self.config.measure_end_token_id,
+        )
+        self.never = sorted(
+            {n for n in never if n is not None and n >= 0 and n != self.config.eos_token_id}
+        )
+
+    def run(
+        self, queries: Sequence[Query], grammars: Sequence[tuple[Grammar, Any] | None]
+    ) -> list[Generation]:
+        """Run all rows to their ends."""
+        images = first_tokens(self.encoded)
+        rows = [
+            self._open(number, query, images[query.window], grammar)
+            for number, (query, grammar) in enumerate(zip(queries, grammars, strict=True))
+        ]
+        longest = max((len(row.ids) + len(row.forced) for row in rows), default=0)
+        self.cache = RaggedCache(len(rows), longest + min(self.limit, 256) + self.config.token_cap)
+        self._share(rows)
+        while active := [row for row in rows if not row.stopped]:
+            self._fill(active)
+            fed = [row for row in active if row.ids]
+            ends = {row.number: row.ids[-1] for row in fed if row.source[-1] < 0}
+            self._feed([row for row in fed if len(row.ids) == 1])
+            self._feed([row for row in fed if len(row.ids) > 1])
+            self._masks([row for row in fed if ends.get(row.number) == self.seg])
+        return [
+            Generation(
+                ids=tuple(row.said),
+                free=len(row.scores),
+                log_probabilities=tuple(row.scores),
+                events=tuple(row.events),
+                sequence=tuple(row.sequence),
+                stopped=row.stopped,
+            )
+            for row in rows
+        ]
+
+    def _open(
+        self, number: int, query: Query, images: list[int], grammar: tuple[Grammar, Any] | None
+    ) -> _Row:
+        config = self.config
+        ids, source = expand(
+            query.prompt,
+            config.image_token_id,
+            config.pad_token_id,
+            images,
+            self.encoded.tokens.shape[3],
+        )
+        question = list(query.prompt[slice(*query.question)])
+        row = _Row(number, query, question, list(query.response), ids, source)
+        if grammar is not None:
+            row.grammar, row.grammar_state = grammar
+        if self.sampling.temperature > 0:
+            prompt = zlib.crc32(repr(list(query.prompt)).encode())
+            row.draws = torch.Generator().manual_seed((self.sampling.seed << 32) + prompt)
+        return row
+
+    def _share(self, rows: list[_Row]) -> None:
+        """Run the images of a window once for all its questions, where they begin alike."""
+        groups: dict[tuple[int, ...], list[_Row]] = defaultdict(list)
+        for row in rows:
+            images = [place for place, source in enumerate(row.source) if source >= 0]
+            cut = images[-1] + 1 if images else 0
+            groups[row.query.window, cut, *row.ids[:cut]].append(row)
+        leaders, rests, pairs = [], [], []
+        for (_, cut, *_), members in groups.items():
+            if len(members) == 1 or cut == 0:
+                continue
+            leaders.append(members[0])
+            rests.append((members[0].ids[cut:], members[0].source[cut:]))
+            members[0].ids, members[0].source = members[0].ids[:cut], members[0].source[:cut]
+            for member in members[1:]:
+                member.ids, member.source = member.ids[cut:], member.source[cut:]
+                pairs.append((members[0].number, member.number))
+        self._feed(leaders)
+        for leader, (ids, source) in zip(leaders, rests, strict=True):
+            leader.ids, leader.source = ids, source
+        self.cache.copy([old for old, _ in pairs], [new for _, new in pairs])
+
+    def _fill(self, rows: list[_Row]) -> None:
+        """Give every row something to take in, or end it."""
+        speaking = []
+        for row in rows:
+            if row.forced:
+                masks_ahead = self.seg in row.forced
+                cut = row.forced.index(self.seg) + 1 if masks_ahead else len(row.forced)
+                chunk, row.forced = row.forced[:cut], row.forced[cut:]
+                row.say(chunk)
+                if not masks_ahead and self.limit == 0:
+                    row.stopped = "length"
+            elif not row.ids and len(row.scores) >= self.limit:
+                row.stopped = "length"
+            elif not row.ids:
+                speaking.append(row)
+        self._speak(speaking)
+        for row in rows:
+            if row.stopped:
+                row.ids, row.source = [], []
+
+    def _speak(self, rows: list[_Row]) -> None:
+        """Choose the next token of every row."""
+        if not rows:
+            return
+        states = torch.stack([row.hidden for row in rows if row.hidden is not None])
+        logits = self.model.backbone.logits(states).float()
+        logits[:, self.never] = -torch.inf
+        for place, row in enumerate(rows):
+            if row.grammar is not None:
+                allowed = torch.as_tensor(row.grammar.allowed(row.grammar_state))
+                logits[place, ~allowed.to(self.device, torch.bool)] = -torch.inf
+        scores = torch.log_softmax(logits, -1)
+        chosen = self._choose(rows, logits)
+        picked = scores.gather(1, chosen[:, None])[:, 0].tolist()
+        for row, token, score in zip(rows, chosen.tolist(), picked, strict=True):
+            self._say(row, token, score)
+
+    def _choose(self, rows: list[_Row], logits: Tensor) -> Tensor:
+        """Take the likeliest token, or draw one (Gumbel's way, with the row's own draws)."""
+        if self.sampling.temperature <= 0:
+            return logits.argmax(-1)
+        noise = torch.stack([torch.rand(logits.shape[1], generator=row.draws) for row in rows])
+        gumbel = -torch.log(-torch.log(noise.clamp(min=1e-20)))
+        return (logits / self.sampling.temperature + gumbel.to(logits.device)).argmax(-1)
+
+    def _say(self, row: _Row, token: int, score: float) -> None:
+        if not math.isfinite(score):  # nothing is allowed
+            row.stopped = "grammar"
+            return
+        row.scores.append(score)
+        if row.grammar is not None:
+            row.grammar_state = row.grammar.advance(row.grammar_state, token)
+        row.say([token])
+        if token == self.config.eos_token_id:
+            row.stopped = "end"
+        elif len(row.scores) >= self.limit and token != self.seg:
+            row.stopped = "length"
+
+    def _feed(self, rows: list[_Row]) -> None:
+        """Run the queues of some rows through the language model."""
+        if not rows:
+            return
+        counts = [len(row.ids) for row in rows]
+        width, pad = max(counts), self.config.pad_token_id
+        ids = [row.ids + [pad] * (width - len(row.ids)) for row in rows]
+        source = [row.source + [-1] * (width - len(row.source)) for row in rows]
+        numbers = torch.tensor(ids, device=self.device)
+        if width == 1 and all(row.source[0] < 0 for row in rows):
+            embeddings = self.model.backbone.embed(numbers)
+        else:
+            places = torch.tensor(source, device=self.device)
+            embeddings = self.model.embed(numbers, places, self.encoded.tokens)
+        positions, mask = self.cache.begin(width, self.device, [row.number for row in rows])
+        hidden = self.model.backbone.language(embeddings, positions, mask, self.cache)
+        self.cache.commit(counts)
+        ends = torch.tensor(counts, device=self.device) - 1
+        last = hidden[torch.arange(len(rows), device=self.device), ends]
+        for row, state in zip(rows, last, strict=True):
+            row.hidden = state
+            row.ids, row.source = [], []
+
+    def _masks(self, rows: list[_Row]) -> None:
+        """Decode the masks of all rows that were fed ``[SEG]``, and queue what follows."""
+        if not rows:
+            return
+        dates = [self._dates(row) for row in rows]
+        window = torch.tensor([row.query.window for row in rows], device=self.device)
+        before, date = torch.tensor(dates, device=self.device).unbind(1)
+        states = torch.stack([row.hidden for row in rows if row.hidden is not None])
+        prompts = MaskPrompts(states, window, before, date)
+        logits = self.model.backbone.decode_masks(self.encoded, prompts)
+        probability = self.model.mask_probability(logits)
+        injections = choose_tokens(
+            self.config,
+            self.model.backbone,
+            self.encoded,
+            masks=probability > self.config.mask_threshold,
+            window=window,
+            date=date,
+            questions=[row.question for row in rows],
+        )
+        events = [
+            MaskEvent(
+                row.number, row.query.window, len(row.events), *dates[i], logits[i], probability[i],
+                injections[i],
+            )
+            for i, row in enumerate(rows)
+        ]  # fmt: skip
+        figures: Sequence[Sequence[int]] = [()] * len(rows)
+        if self.measurer is not None:
+            figures = self.measurer(events, [tuple(row.events) for row in rows])
+        for row, event, written in zip(rows, events, figures, strict=True):
+            row.events.append(event)
+            source = event.injection.source.tolist()
+            row.queue([self.config.pad_token_id] * len(source), source)
+            row.queue(list(written))
+            if not row.forced and len(row.scores) >= self.limit:
+                row.stopped = "length"
+
+    def _dates(self, row: _Row) -> tuple[int, int]:
+        """Read the indicator written since the last mask of this row."""
+        said = row.said[:-1]
+        masks = [place for place, token in enumerate(said) if token == self.seg]
+        since = said[masks[-1] + 1 :] if masks else said
+        return date_of(self.text(since), len(row.events), self.dates[row.query.window])

@@ -1,0 +1,1 @@
+"""The nano backbone: small enough to train on two processor cores and to ship in the package."""

@@ -1,0 +1,150 @@
+"""The mask decoder of terrascope-nano: a state of ``[SEG]`` read against pixels.
+
+The state asks the cells of its date (of both dates, for a change) what it needs to know, and
+then reads every pixel with a small network whose weights it sets itself. What is expensive is
+done once per date; one more mask costs one more reading.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from terrascope.model.backbone import MaskPrompts
+from terrascope.model.configuration_terrascope import NanoConfig
+from terrascope.model.nano.layers import CrossAttention, GatedMLP, RMSNorm
+from terrascope.model.nano.vision import ConvBlock
+
+__all__ = ["MaskDecoder", "SensorFusion"]
+
+
+class SensorFusion(nn.Module):
+    """Pixels of both sensors to pixels of the date.
+
+    Parameters
+    ----------
+    width : int
+        Channels.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.gates = nn.ModuleList(nn.Conv2d(width, width, 1) for _ in range(2))
+
+    def forward(self, pixels: Tensor, present: Tensor) -> Tensor:
+        """Weigh the sensors pixel by pixel and channel by channel.
+
+        Parameters
+        ----------
+        pixels : Tensor of float, shape (B, T, S, P, H, W)
+            Features of each sensor, zero where it is absent.
+        present : Tensor of bool, shape (B, T, S)
+            Which images exist.
+
+        Returns
+        -------
+        fused : Tensor, shape (B, T, P, H, W)
+            The features of the sensor that is there where only one is; zero where none is.
+        """
+        gates = [gate(pixels[:, :, s].flatten(0, 1)) for s, gate in enumerate(self.gates)]
+        stacked = torch.stack(gates, 1).reshape(pixels.shape)
+        there = present[..., None, None, None]
+        weight = torch.softmax(stacked.masked_fill(~there, torch.finfo(stacked.dtype).min), dim=2)
+        return (weight * pixels * there).sum(2)
+
+
+class MaskDecoder(nn.Module):
+    """From the state at ``[SEG]`` to the logits of a mask.
+
+    Parameters
+    ----------
+    config : NanoConfig
+        Sizes.
+    """
+
+    def __init__(self, config: NanoConfig) -> None:
+        super().__init__()
+        width, pixel = config.query_size, config.pixel_size
+        self.bridge_in = nn.Linear(config.hidden_size, config.hidden_size)
+        self.bridge_out = nn.Linear(config.hidden_size, width)
+        self.kinds = nn.Embedding(2, width)
+        self.roles = nn.Embedding(4, width)
+        self.reads = nn.ModuleList(
+            CrossAttention(width, config.query_heads) for _ in range(config.query_layers)
+        )
+        self.thoughts = nn.ModuleList(
+            GatedMLP(width, 2 * width) for _ in range(config.query_layers)
+        )
+        self.norms = nn.ModuleList(RMSNorm(width) for _ in range(2 * config.query_layers + 1))
+        self.dropout = nn.Dropout(config.dropout)
+        self.readers = nn.Linear(width, 3 * pixel + 1)
+        self.difference = nn.Conv2d(2 * pixel, pixel, 3, padding=1)
+        self.change = ConvBlock(pixel)
+
+    def forward(
+        self, pixels: Tensor, cells: Tensor, present: Tensor, prompts: MaskPrompts
+    ) -> Tensor:
+        """Decode M masks.
+
+        Parameters
+        ----------
+        pixels : Tensor of float, shape (B, T, P, H, W)
+            From `SensorFusion`.
+        cells : Tensor of float, shape (B, T, S, N, query size)
+            What the query may read.
+        present : Tensor of bool, shape (B, T, S)
+            Which images exist.
+        prompts : MaskPrompts
+            States, windows and dates.
+
+        Returns
+        -------
+        logits : Tensor of float, shape (M, H, W)
+            One mask per prompt.
+        """
+        query = self._query(cells, present, prompts)
+        weights = self.readers(query)[..., None, None]  # (M, 3 P + 1, 1, 1)
+        seen = self._pixels(pixels, prompts)  # (M, P, H, W)
+        size = seen.shape[1]
+        gain, shift, read, bias = weights.split([size, size, size, 1], dim=1)
+        features = functional.gelu(seen * (1 + gain) + shift)
+        logits: Tensor = (features * read).sum(1) / math.sqrt(size) + bias[:, 0]
+        return logits
+
+    def _query(self, cells: Tensor, present: Tensor, prompts: MaskPrompts) -> Tensor:
+        """Let the state read the cells of its dates, shape (M, query size)."""
+        change = prompts.before >= 0
+        query = self.bridge_out(functional.relu(self.bridge_in(prompts.states)))
+        query = (query + self.kinds(change.long()))[:, None]
+        dates = torch.stack([prompts.date, prompts.before.clamp(min=0)], 1)  # (M, 2)
+        memory = cells[prompts.window[:, None], dates]  # (M, 2, S, N, width)
+        memory = memory + self.roles.weight.view(2, 2, 1, -1).to(memory.dtype)
+        there = present[prompts.window[:, None], dates]  # (M, 2, S)
+        there = there & torch.stack([torch.ones_like(change), change], 1)[:, :, None]
+        # A date without any image: read its (empty) cells rather than attend to nothing.
+        there = there | ~there.any(-1, keepdim=True).any(1, keepdim=True)
+        mask = there[..., None].expand(*there.shape, memory.shape[3]).flatten(1)[:, None, None]
+        memory = memory.flatten(1, 3)
+        norms = iter(self.norms)
+        for read, think in zip(self.reads, self.thoughts, strict=True):
+            query = query + self.dropout(read(next(norms)(query), memory, mask))
+            query = query + self.dropout(think(next(norms)(query)))
+        out: Tensor = next(norms)(query)[:, 0]
+        return out
+
+    def _pixels(self, pixels: Tensor, prompts: MaskPrompts) -> Tensor:
+        """Gather the pixels of every mask; compute a pair of dates once however often asked."""
+        seen = pixels[prompts.window, prompts.date]
+        change = prompts.before >= 0
+        if not bool(change.any()):
+            return seen
+        keys = torch.stack([prompts.window, prompts.before, prompts.date], 1)[change]
+        pairs, place = torch.unique(keys, dim=0, return_inverse=True)
+        window, before, date = pairs.unbind(1)
+        both = torch.cat([pixels[window, before], pixels[window, date]], 1)
+        # Channels of both dates; the same weights of opposite sign are a difference.
+        changed = self.change(self.difference(both))
+        return seen.index_put((change.nonzero()[:, 0],), changed[place])

@@ -1,0 +1,156 @@
+"""How two masks of one window lie to each other: distance, touching, overlap."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from terrascope.model.figure import Figure, fields_for
+from terrascope.model.geometry import Geometry
+from terrascope.model.shapes import distance_m, grown, opened
+from terrascope.model.uncertainty import Calibration, interval, sample_masks
+from terrascope.types import BoolArray
+
+__all__ = ["Relation", "distance_figure", "relate"]
+
+_TOUCH_SAMPLES = 49
+"""Masks sampled to learn how likely two masks touch."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Relation:
+    """How a mask lies to an earlier mask of the same window.
+
+    Parameters
+    ----------
+    mask : int
+        Number of the earlier mask in the answer, from 1.
+    distance_m : float or None
+        Between the centres of their nearest pixels; 0 where they overlap; None
+        where either is empty.
+    body_distance_m : float or None
+        The same without specks, which a 3x3 opening of each mask removes.
+    touches : bool
+        Whether one of them, grown by a pixel all round, meets the other.
+    touch_probability : float
+        Share of sampled pairs of masks that touch.
+    overlap : float
+        Share of this mask's area that lies in the earlier one; 0 where it is empty.
+    """
+
+    mask: int
+    distance_m: float | None
+    body_distance_m: float | None
+    touches: bool
+    touch_probability: float
+    overlap: float
+
+
+def relate(
+    probability: Tensor,
+    earlier: Tensor,
+    geometry: Geometry,
+    *,
+    fields: Tensor,
+    threshold: float = 0.5,
+    number: int = 1,
+) -> Relation:
+    """Tell how a mask lies to an earlier one.
+
+    Parameters
+    ----------
+    probability, earlier : Tensor of float, shape (H, W)
+        Of the two masks; 0 where nothing was observed.
+    geometry : Geometry
+        Of the window.
+    fields : Tensor of int16, shape (n, H, W)
+        From `mask_thresholds`.
+    threshold : float
+        A pixel is in a mask where its probability is above this.
+    number : int
+        Of the earlier mask, for the record.
+
+    Returns
+    -------
+    relation : Relation
+        Distance in metres.
+    """
+    a, b = ((p > threshold).cpu().numpy() for p in (probability, earlier))
+    area = geometry.area_map_m2
+    own = float(area[a].sum())
+    return Relation(
+        mask=number,
+        distance_m=distance_m(a, b, geometry),
+        body_distance_m=distance_m(opened(a), opened(b), geometry),
+        touches=bool((grown(a) & b).any()),
+        touch_probability=_touch_probability(probability, earlier, fields),
+        overlap=float(area[a & b].sum()) / own if own else 0.0,
+    )
+
+
+def distance_figure(
+    probability: Tensor,
+    earlier: Tensor,
+    geometry: Geometry,
+    *,
+    calibration: Calibration | None = None,
+    threshold: float = 0.5,
+    specks: bool = False,
+) -> Figure | None:
+    """Measure the distance of two masks with its interval.
+
+    Apart from `measure`, because it measures a hundred pairs of masks: it is asked
+    for where an answer about a distance is to be trusted.
+
+    Parameters
+    ----------
+    probability, earlier : Tensor of float, shape (H, W)
+        Of the two masks; 0 where nothing was observed.
+    geometry : Geometry
+        Of the window.
+    calibration : Calibration or None
+        Of the interval; None for the defaults. At most 99 masks are sampled.
+    threshold : float
+        A pixel is in a mask where its probability is above this.
+    specks : bool
+        Whether specks count that a 3x3 opening removes.
+
+    Returns
+    -------
+    distance : Figure or None
+        In metres between pixel centres; None where a mask is empty, as drawn or in
+        every sample. Samples without one of the masks are left out.
+    """
+    calibration = calibration or Calibration()
+    fewer = dataclasses.replace(calibration, samples=min(calibration.samples, 99))
+    fields = fields_for(geometry, fewer, probability.device)
+
+    def metres(a: BoolArray, b: BoolArray) -> float | None:
+        return distance_m(*((a, b) if specks else (opened(a), opened(b))), geometry)
+
+    drawn = metres(*((p > threshold).cpu().numpy() for p in (probability, earlier)))
+    one = sample_masks(probability, fields).cpu().numpy()
+    other = sample_masks(earlier, _unpaired(fields)).cpu().numpy()
+    found = [metres(a, b) for a, b in zip(one, other, strict=True)]
+    samples = np.array([metre for metre in found if metre is not None])
+    if drawn is None or not samples.size:
+        return None
+    low, high = interval(torch.from_numpy(samples), calibration.level)
+    return Figure(drawn, float(samples.mean()), low, high, calibration.level, samples)
+
+
+def _touch_probability(p: Tensor, earlier: Tensor, fields: Tensor) -> float:
+    """Return the share of sampled pairs that touch; the two masks' errors are independent."""
+    chosen = fields[:: max(fields.shape[0] // _TOUCH_SAMPLES, 1)]
+    one = sample_masks(p, chosen)
+    other = sample_masks(earlier, _unpaired(chosen))
+    near = torch.nn.functional.max_pool2d(one[:, None].float(), 3, stride=1, padding=1)[:, 0]
+    return float(((near > 0) & other).flatten(1).any(1).float().mean())
+
+
+def _unpaired(fields: Tensor) -> Tensor:
+    """Give a second mask other fields than the first has: their errors are independent."""
+    return fields.roll(fields.shape[0] // 2, 0)
