@@ -134,7 +134,8 @@ def test_removing_or_swapping_injected_tokens_changes_the_answers(
         ]
     )
     print(
-        f"swapped: median {moved[has_tokens].median():.4f}; removed: median {gone[has_tokens].median():.4f}"
+        f"swapped: median {moved[has_tokens].median():.4f}; "
+        f"removed: median {gone[has_tokens].median():.4f}"
     )
     assert len(rows) >= 16
     assert (moved[has_tokens] > 1e-3).all()
