@@ -116,8 +116,8 @@ class NanoBackbone(nn.Module):
         """Run one sensor's images through the pyramid, a few at a time on a processor."""
         few = images.device.type == "cpu" and not torch.is_grad_enabled()
         step = IMAGES_PER_STEP if few else max(len(images), 1)
-        pieces = zip(images.split(step), valid.split(step), context.split(step), strict=True)
-        return [self.pyramid(stem(*piece[:2]), piece[2]) for piece in pieces]
+        parts = [slice(start, start + step) for start in range(0, len(images), step)]
+        return [self.pyramid(stem(images[at], valid[at]), context[at]) for at in parts]
 
     def embed(self, ids: Tensor) -> Tensor:
         """Embed text tokens.

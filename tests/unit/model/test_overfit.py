@@ -133,10 +133,8 @@ def test_removing_or_swapping_injected_tokens_changes_the_answers(
             for row in range(len(embeddings))
         ]
     )
-    print(
-        f"swapped: median {moved[has_tokens].median():.4f}; "
-        f"removed: median {gone[has_tokens].median():.4f}"
-    )
+    print(f"swapped: median {moved[has_tokens].median():.4f}")
+    print(f"removed: median {gone[has_tokens].median():.4f}")
     assert len(rows) >= 16
     assert (moved[has_tokens] > 1e-3).all()
     assert (gone[has_tokens] > 1e-2).all()
