@@ -25,8 +25,7 @@ class Server:
     Parameters
     ----------
     filter : {"none", "cql2-json"}
-        Server-side property filter that may be used where the service declares
-        it too. The client filters in any case.
+        Property filter that the service understands; not used, the client filters.
     page_limit : int
         Items asked for per page.
     retries : int

@@ -1,9 +1,9 @@
 """Search a catalog: whatever stands behind the address, the same item table comes out.
 
 Servers differ in what they do with a filter: some obey, some ignore it, some answer
-nothing at all. So each filter is applied here, on the client; a server-side filter is
-an optimisation, used where the profile and the landing page both declare it, and a
-search that answers nothing is repeated with less.
+nothing at all. So each filter is applied here, on the client, and a search that answers
+nothing is repeated with less. Cloud cover is not asked of the server at all: of a scene
+whose newest processing is cloudy it would send an older, clearer one alone.
 """
 
 from __future__ import annotations
@@ -75,12 +75,19 @@ class _Filter:
     def accepts(self, outline: Outline, sensor: str) -> bool:
         if not self.start <= outline.solar_day <= self.end:
             return False
-        keep = self._accepts_optical if sensor == "sentinel-2" else self._accepts_radar
-        return keep(outline) and bool(self.aoi.intersects(outline.footprint))
+        if sensor == "sentinel-1" and not self._accepts_radar(outline):
+            return False
+        return bool(self.aoi.intersects(outline.footprint))
 
-    def _accepts_optical(self, outline: Outline) -> bool:
+    def is_clear(self, row: ItemRow) -> bool:
+        """Tell whether a scene is clear enough, asked of the newest processing only.
+
+        Processings of one acquisition differ in cloud cover: one that was replaced
+        must not come back because the newer one is found too cloudy.
+        """
         # A comparison with NaN is false: a scene of unknown cloud cover stays.
-        return self.max_cloud is None or not outline.cloud_percent > self.max_cloud
+        cloudy = self.max_cloud is not None and row.cloud_percent > self.max_cloud
+        return row.sensor != "sentinel-2" or not cloudy
 
     def _accepts_radar(self, outline: Outline) -> bool:
         if self.orbits is not None and outline.orbit not in self.orbits:
@@ -153,7 +160,8 @@ def search(
         source = url or profile.url
         items = _items(profile, source, wanted, chosen=chosen, notes=notes, opened=opened)
         rows, skipped = _select(items, profile, wanted, chosen)
-    kept, dropped = keep_newest(rows)
+    newest, dropped = keep_newest(rows)
+    kept = [row for row in newest if chosen.is_clear(row)]
     # Regions of one search overlap: meeting the very same item twice is no news.
     if replaced := [(old, new) for old, new in dropped if old != new]:
         notes.append(_listing("replaced by a newer processing", replaced))
@@ -218,7 +226,7 @@ def _items(
         return iter(())
     one_day = dt.timedelta(days=1)  # solar days and UTC days differ by up to half a day
     window = f"{chosen.start - one_day}T00:00:00Z/{chosen.end + one_day}T23:59:59Z"
-    # Radar items have no cloud cover, so each sensor has its own search.
+    # Each sensor has its own search.
     groups = [
         [name for name in present if wanted[name].sensor == sensor]
         for sensor in sorted({wanted[name].sensor for name in present})
@@ -229,7 +237,6 @@ def _items(
             group,
             region,
             window=window,
-            by_cloud=_server_filter(api, profile, wanted[group[0]].sensor, chosen.max_cloud),
             notes=notes,
         )
         for group in groups
@@ -243,15 +250,14 @@ def _ask(
     region: BaseGeometry,
     *,
     window: str,
-    by_cloud: dict[str, Any] | None,
     notes: list[str],
 ) -> Iterator[dict[str, Any]]:
     """Search one region; an empty or refused answer is repeated with less asked of the server."""
     place: dict[str, Any] = {"intersects": mapping(region)}
-    attempts: list[tuple[str, dict[str, Any]]] = [("intersects", place)]
-    if by_cloud:
-        attempts.insert(0, ("the cloud filter", {**place, **by_cloud}))
-    attempts.append(("bbox", {"bbox": list(region.bounds)}))
+    attempts: list[tuple[str, dict[str, Any]]] = [
+        ("intersects", place),
+        ("bbox", {"bbox": list(region.bounds)}),
+    ]
     for i, (name, query) in enumerate(attempts):
         found = api.items(collections=collections, datetime=window, **query)
         try:
@@ -267,19 +273,6 @@ def _ask(
             yield first
             yield from found
             return
-
-
-def _server_filter(
-    api: ApiSource, profile: Profile, sensor: str, max_cloud: float | None
-) -> dict[str, Any] | None:
-    """Return the optional server-side cloud filter, if profile and service both declare it."""
-    wanted = max_cloud is not None and sensor == "sentinel-2"
-    if not wanted or profile.server.filter != "cql2-json" or not api.declares("FILTER"):
-        return None
-    cloud = {"property": "eo:cloud_cover"}
-    # As on the client, scenes that do not state their cloud cover stay.
-    either = [{"op": "<=", "args": [cloud, max_cloud]}, {"op": "isNull", "args": [cloud]}]
-    return {"filter": {"op": "or", "args": either}, "filter_lang": "cql2-json"}
 
 
 def _server_regions(aoi: BaseGeometry) -> list[BaseGeometry]:

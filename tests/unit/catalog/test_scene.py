@@ -301,6 +301,20 @@ def test_newest_processing_wins() -> None:
     assert len(kept(*(row(name, mgrs="", sensor="sentinel-1") for name in bursts))) == 2
 
 
+def test_a_replaced_processing_does_not_come_back_for_being_clear(tmp_path: Path) -> None:
+    items = [
+        optical(**{"eo:cloud_cover": cloud, "s2:processing_baseline": baseline, "platform": "s2a"})
+        | {"id": f"S2A_33TWL_20200701_{i}_L2A"}
+        for i, (cloud, baseline) in enumerate([(20, "02.14"), (80, "05.00")])
+    ]
+    path = tmp_path / "items.json"
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": items}))
+    query = {"aoi": WORLD, "sensors": ["sentinel-2"], **EVER}
+    (newest,) = search(LOCAL, url=str(path), **query).table.frame["id"]
+    assert newest == items[1]["id"]
+    assert len(search(LOCAL, url=str(path), max_cloud=50, **query).table) == 0
+
+
 def test_filters_of_a_search(tmp_path: Path) -> None:
     items = []
     for i, (cloud, day) in enumerate([(5, 1), (50, 2), (None, 3), (95, 4)]):
