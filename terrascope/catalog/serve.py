@@ -107,6 +107,12 @@ def serve_catalog(
     CatalogError
         If the tree cannot be read or the server does not start.
     """
+    if not Path(directory).is_dir():
+        raise CatalogError(
+            f"found no folder {directory}; expected the folder of a static STAC catalog"
+        )
+    if port:
+        _require_free(host, port)
     folder = Path(tempfile.mkdtemp(prefix="terrascope-catalog-"))
     try:
         files, count = _write_documents(Path(directory).resolve(), folder)
@@ -209,6 +215,19 @@ def _answers(url: str, process: subprocess.Popen[bytes]) -> bool:
     process.kill()
     process.wait()
     return False
+
+
+def _require_free(host: str, port: int) -> None:
+    """Say plainly that a port cannot be had; the server's own words are a stack trace."""
+    try:
+        with socket.create_server((host, port)):
+            pass
+    except OSError as error:
+        raise CatalogError(
+            f"cannot listen on {host}:{port} ({error.strerror or error}); "
+            "give another port, or 0 for a free one",
+            url=f"http://{host}:{port}",
+        ) from error
 
 
 def _free_port(host: str) -> int:

@@ -179,7 +179,7 @@ class FileAccess:
         asset = asset_of(scene, band)
         remote = _local_path(asset.href) is None
         _cap_block_cache(self.cache_mb)
-        _require_not_given_up(asset.href, self.rest_s)
+        _require_not_given_up(scene, band, asset.href, self.rest_s)
 
         def once() -> _T:
             start = time.monotonic()
@@ -291,8 +291,14 @@ def _local_path(href: str) -> Path | None:
     return None if "://" in href or href.startswith("/vsi") else Path(href)
 
 
-def _require_not_given_up(href: str, rest_s: float) -> None:
-    """Repeat the failure of an address that is left alone for a while."""
+def _require_not_given_up(scene: SceneRef, band: str, href: str, rest_s: float) -> None:
+    """Repeat the failure of an address that is left alone for a while, for this scene.
+
+    Several scenes may share a file: the complaint names the one that is read now.
+    """
     failed = _given_up.get(href)
     if failed is not None and time.monotonic() - failed[0] < rest_s:
-        raise failed[1].with_traceback(None)
+        former = failed[1]
+        raise type(former)(
+            former.message, item=scene.id, band=band, url=href, transient=former.transient
+        )

@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -185,3 +186,12 @@ def test_signers_travel_and_keep_their_secrets(monkeypatch: pytest.MonkeyPatch) 
     assert b"SECRET" not in pickle.dumps(keys)
     with pytest.raises(ConfigError, match="'magic', expected none, environment"):
         open_signer("magic")
+
+
+def test_a_server_says_what_it_lacks(tmp_path: Path) -> None:
+    with pytest.raises(CatalogError, match=r"found no folder .*nowhere; expected"):
+        serve_catalog(tmp_path / "nowhere")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(CatalogError, match=rf"127.0.0.1:{port} .*give another port"):
+            serve_catalog(tmp_path, port=port)
