@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import http.server
 import os
@@ -266,9 +267,12 @@ def test_a_server_that_never_answers(server: Server, after: int) -> None:
     assert caught.value.transient
     assert re.search("stalled|too slow|timed out", caught.value.message)
     asked = len(server.requests)
-    with pytest.raises(ReadError):
-        reader.read(scene(f"{server.url}/a.tif"), ["red"], GRID, resampling="nearest")
+    other = dataclasses.replace(scene(f"{server.url}/a.tif"), id="other")
+    with pytest.raises(ReadError) as again:
+        reader.read(other, ["red"], GRID, resampling="nearest")
     assert len(server.requests) == asked, "left alone for a while"
+    assert (again.value.item, again.value.band, again.value.transient) == ("other", "red", True)
+    assert again.value.message == caught.value.message
 
 
 def test_truncated_over_http_keeps_the_signature_secret(server: Server) -> None:
