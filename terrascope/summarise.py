@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import shutil
+import subprocess
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -37,7 +38,14 @@ if TYPE_CHECKING:
     from terrascope.store.ledger import Record
     from terrascope.watch import MonitorRun
 
-__all__ = ["StoreLayers", "completeness", "cube_records", "publish_run", "quarantined"]
+__all__ = [
+    "StoreLayers",
+    "completeness",
+    "cube_records",
+    "publish_run",
+    "quarantined",
+    "source_commit",
+]
 
 _LISTED_EVENTS = 25
 _DRAWN_EVENTS = 6
@@ -199,6 +207,35 @@ def publish_run(run: MonitorRun) -> s.RunSummary:
     return summary
 
 
+def source_commit(root: Path) -> str | None:
+    """Return the commit of the source tree that this package runs from.
+
+    Parameters
+    ----------
+    root : pathlib.Path
+        Folder that holds the package.
+
+    Returns
+    -------
+    commit : str or None
+        None where the folder is not the root of a git checkout, as for an installed package.
+    """
+    git = shutil.which("git")
+    if git is None or not (root / ".git").exists():
+        return None
+    try:
+        said = subprocess.run(
+            [git, "-C", str(root), "rev-parse", "--verify", "HEAD"],
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return said.stdout.strip() or None
+
+
 def summarise(run: MonitorRun, source: StoreLayers, events: geopandas.GeoDataFrame) -> s.RunSummary:
     """Put everything that a run found into one value.
 
@@ -230,7 +267,7 @@ def summarise(run: MonitorRun, source: StoreLayers, events: geopandas.GeoDataFra
     return s.RunSummary(
         monitor=run.settings.name,
         version=__version__,
-        commit=None,
+        commit=source_commit(Path(__file__).resolve().parents[1]),
         settings=_portable(run),
         area=s.Area(
             run.aoi.name,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from terrascope.cube.executor import ThreadExecutor
 from terrascope.products.layers import LAYERS
 from terrascope.products.panels import draw_panels
 from terrascope.store import Record
-from terrascope.summarise import StoreLayers, completeness, cube_records, quarantined
+from terrascope.summarise import StoreLayers, completeness, cube_records, quarantined, source_commit
 from terrascope.types import Quarantine, Status
 from terrascope.watch import MonitorRun
 
@@ -90,3 +92,15 @@ def test_failed_work_is_not_complete_and_is_listed(run: MonitorRun) -> None:
     assert completeness(run, cube_records(run)).share == 1.0
     assert np.all([r.done for r in run.store.records(group).values()])
     assert Path(run.output / "report.html").is_file()
+
+
+def test_the_commit_is_that_of_a_checkout(tmp_path: Path) -> None:
+    assert source_commit(tmp_path) is None
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    assert source_commit(tmp_path) is None, "nothing committed"
+    who = ("-c", "user.name=a", "-c", "user.email=a@b")
+    command = ["git", "-C", str(tmp_path), *who, "commit", "-q", "--allow-empty", "-m", "x"]
+    subprocess.run(command, check=True)
+    assert re.fullmatch("[0-9a-f]{40,64}", source_commit(tmp_path) or "")
+    (tmp_path / "inside").mkdir()
+    assert source_commit(tmp_path / "inside") is None, "another project's checkout"
