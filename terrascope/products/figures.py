@@ -216,12 +216,19 @@ def draw_overview(
         figures.append(figure("Change probability", rgba, "Map of change probability.", caption))
     if maps.observations.any():
         rgba = render_observations(maps.observations, maps.status)
-        top = int(maps.observations.max())
-        caption = f"From one clear observation (light) to {top} (dark); hatched: none."
-        if top == 1:
-            caption = "Blue: one clear observation; hatched: none."
-        figures.append(figure("Clear observations", rgba, "Map of clear observations.", caption))
+        counts = maps.observations[maps.observations > 0]
+        caption = _periods_caption(int(counts.min()), int(counts.max()))
+        alt = "Map of periods with a clear view."
+        figures.append(figure("Periods with a clear view", rgba, alt, caption))
     return tuple(figures)
+
+
+def _periods_caption(least: int, most: int) -> str:
+    """Say what the shades count: a period counts once in each cube, however many passes."""
+    counted = "Target periods with a clear view, summed over the cubes: "
+    if least == most:
+        return f"{counted}{most} where blue; hatched: none."
+    return f"{counted}from {least} (light) to {most} (dark); hatched: none."
 
 
 def event_window(

@@ -135,7 +135,13 @@ LAYERS: Mapping[str, LayerSpec] = MappingProxyType(
                     for code, name in KIND_NAMES.items()
                 ),
             ),
-            LayerSpec("observations", "uint16", 65535, "Clear observations", unit="1"),
+            LayerSpec(
+                "observations",
+                "uint16",
+                65535,
+                "Target periods with a clear view, summed over the cubes",
+                unit="1",
+            ),
             LayerSpec(
                 "detected_on",
                 "int32",

@@ -82,7 +82,7 @@ class Overview:
         probability : ndarray of float32, shape (y, x), optional
             Of change, NaN where not observed.
         observations : ndarray of integer, shape (y, x), optional
-            Counts of clear observations.
+            Counts of periods with a clear view, summed over the cubes.
         """
         cells = Cells.of(row, column, status.shape, self.factor)
         inside = status != Status.OUTSIDE

@@ -220,7 +220,7 @@ def render_probability(
 def render_observations(
     observations: NDArray[np.integer], status: NDArray[np.uint8]
 ) -> NDArray[np.uint8]:
-    """Show how many clear observations stand behind each pixel, light (1) to dark (most).
+    """Show how many periods have a clear view of each pixel, light (few) to dark (most).
 
     Parameters
     ----------

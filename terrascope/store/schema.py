@@ -334,7 +334,13 @@ RESULT_LAYERS = (
     Layer(
         "change_kind", "uint8", int(ChangeKind.OUTSIDE), "kind of change", flags=_codes(ChangeKind)
     ),
-    Layer("observations", "uint16", 0, "clear observations behind the result", units="1"),
+    Layer(
+        "observations",
+        "uint16",
+        0,
+        "target periods with a clear view, summed over cubes",
+        units="1",
+    ),
     Layer(
         "detected_on",
         "int32",

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from terrascope.products.figures import draw_event, draw_overview, event_window, scale_bar
-from terrascope.products.overview import Overview
+from terrascope.products.overview import Overview, OverviewMaps
 from terrascope.products.palette import KIND_COLOURS, STATUS_COLOURS, probability_colours
 from terrascope.products.pictures import (
     common_stretch,
@@ -248,3 +248,14 @@ def test_overview_says_only_what_it_shows() -> None:
     (only,) = draw_overview(overview.maps(), gsd_m=(10.0, 20.0))
     assert "no change" not in only.picture.alt
     assert only.aspect == 0.5
+
+
+def test_the_map_of_counts_says_what_it_counts() -> None:
+    counts = np.array([[0, 3, 7]], np.uint16)
+    status = np.array([[Status.NOT_OBSERVED, Status.NO_CHANGE, Status.NO_CHANGE]], np.uint8)
+    kind, unknown = np.zeros((1, 3), np.uint8), np.full((1, 3), np.nan, np.float32)
+    maps = OverviewMaps(status, kind, unknown, counts, 1)
+    *_, drawn = draw_overview(maps, gsd_m=(10.0, 10.0))
+    assert drawn.title == "Periods with a clear view"
+    assert "Target periods" in drawn.caption
+    assert "from 3 (light) to 7 (dark)" in drawn.caption
