@@ -115,12 +115,13 @@ class MonitorRun:
         PlanError
             If the AOI lies where there are no UTM zones.
         """
-        from terrascope.catalog.profile import load_profile
+        from terrascope.catalog.profile import load_profile, require_sensors
         from terrascope.geo.aoi import Aoi, read_regions
         from terrascope.geo.cover import tiles_covering
 
         settings = load_monitor_file(file)
         profile = load_profile(settings.profile)
+        require_sensors(profile, optical=settings.optical, sar=settings.sar, file=settings.file)
         if settings.bbox is not None:
             aoi = Aoi.from_bbox(settings.bbox, name=settings.name)
         else:
