@@ -1,0 +1,1 @@
+"""Training: recipes, one loop, checkpoints, adapters for the large model."""
