@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,9 @@ QUIET = {
 }
 """Nothing is sent anywhere."""
 os.environ.update(QUIET)
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell starts background jobs so, and children inherit it: no command would hear Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 PLACE = Place(33, 460_800.0, 5_544_960.0, size=256)
 """Tile 33N-0030-0360 at 60 m."""
