@@ -6,9 +6,10 @@ from typing import Any
 
 from transformers import CONFIG_MAPPING, PreTrainedConfig
 
-__all__ = ["BACKBONES", "NanoConfig", "TerrascopeConfig"]
+__all__ = ["BACKBONES", "INJECTIONS", "NanoConfig", "TerrascopeConfig"]
 
 BACKBONES = ("nano", "internvl")
+INJECTIONS = ("mask", "box", "random", "none")
 
 
 class NanoConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]
@@ -113,6 +114,10 @@ class TerrascopeConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]
         A cell is covered where more than this share of its area lies in the mask.
     mask_threshold : float
         A pixel is in the mask where its probability is above this.
+    injection : str
+        Which visual tokens follow a mask: those of its cells (``"mask"``), of its bounding box
+        (``"box"``), as many from anywhere (``"random"``), or ``"none"``. The others exist to
+        measure what the first is worth; a model runs as it was trained.
     pad_token_id, bos_token_id, eos_token_id : int
         Of the tokenizer.
     seg_token_id, image_token_id : int
@@ -159,6 +164,7 @@ class TerrascopeConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]
     token_cap: int = 128
     cell_threshold: float = 0.5
     mask_threshold: float = 0.5
+    injection: str = "mask"
     pad_token_id: int = 0
     bos_token_id: int = 1
     eos_token_id: int = 2
@@ -186,6 +192,8 @@ class TerrascopeConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]
         super().__post_init__(**kwargs)  # type: ignore[no-untyped-call]
         if self.backbone not in BACKBONES:
             raise ValueError(f"backbone is one of {BACKBONES}, not {self.backbone!r}")
+        if self.injection not in INJECTIONS:
+            raise ValueError(f"injection is one of {INJECTIONS}, not {self.injection!r}")
         if self.token_cap < 1:
             raise ValueError(f"token_cap is at least 1, not {self.token_cap}")
         for name in ("cell_threshold", "mask_threshold"):

@@ -126,7 +126,12 @@ def choose_tokens(
     if not len(window):
         return []
     grid = backbone.grid
-    cells = select_cells(masks, grid, threshold=config.cell_threshold, cap=config.token_cap)
+    drawn = _boxes(masks) if config.injection == "box" else masks
+    cells = select_cells(drawn, grid, threshold=config.cell_threshold, cap=config.token_cap)
+    if config.injection == "none":
+        cells = [chosen[:0] for chosen in cells]
+    if config.injection == "random":
+        cells = [_elsewhere(chosen, grid * grid) for chosen in cells]
     tokens = encoded.tokens[window, date]  # (M, S, N, D)
     present = encoded.present[window, date]  # (M, S)
     words, words_present = pad_words(backbone, questions, tokens)
@@ -143,3 +148,23 @@ def choose_tokens(
         source = (first[m] + sensor) * count + kept
         injections.append(Injection(source, kept, where.reshape(grid, grid)))
     return injections
+
+
+def _boxes(masks: Tensor) -> Tensor:
+    """Fill the bounding box of every mask, (M, H, W)."""
+    rows, columns = masks.any(2), masks.any(1)
+    return _span(rows)[:, :, None] & _span(columns)[:, None, :]
+
+
+def _span(used: Tensor) -> Tensor:
+    """Fill from the first to the last that is used, (M, L)."""
+    before = used.int().cummax(1).values
+    after = used.int().flip(1).cummax(1).values.flip(1)
+    return (before & after).bool()
+
+
+def _elsewhere(chosen: Tensor, cells: int) -> Tensor:
+    """Choose as many cells of the whole image, by a draw that the mask itself decides."""
+    seed = int((chosen * 2654435761 % 2**31).sum()) + len(chosen)
+    order = torch.randperm(cells, generator=torch.Generator().manual_seed(seed))
+    return order[: len(chosen)].sort().values.to(chosen.device)
