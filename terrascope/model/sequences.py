@@ -16,7 +16,16 @@ from torch import Tensor
 
 from terrascope.vocabulary import last_indicator
 
-__all__ = ["DatePair", "Layout", "Query", "date_of", "expand", "lay_out", "read_dates"]
+__all__ = [
+    "DatePair",
+    "Layout",
+    "Query",
+    "date_of",
+    "expand",
+    "lay_out",
+    "read_dates",
+    "taught_tokens",
+]
 
 DatePair = tuple[int, int]
 """Earlier date (-1 where a mask is of one date) and date, counted from 0."""
@@ -242,7 +251,7 @@ def lay_out(
     for row, query in enumerate(queries):
         ids, source = expand(query.prompt, image, pad, images[query.window], tokens)
         taught = [False] * len(ids)
-        for number, counts in zip(query.response, _taught(query, measure), strict=True):
+        for number, counts in zip(query.response, taught_tokens(query, measure), strict=True):
             ids.append(number)
             source.append(-1)
             taught.append(counts)
@@ -273,8 +282,21 @@ def lay_out(
     )
 
 
-def _taught(query: Query, measure: tuple[int, int] | None) -> list[bool]:
-    """Tell which tokens of the response are taught: figures are given, not said."""
+def taught_tokens(query: Query, measure: tuple[int, int] | None) -> list[bool]:
+    """Tell which tokens of a response the language loss counts.
+
+    Parameters
+    ----------
+    query : Query
+        With its response.
+    measure : tuple of int or None
+        Ids of ``<measure>`` and ``</measure>``: what stands between is given, not said.
+
+    Returns
+    -------
+    flags : list of bool
+        One per token of the response.
+    """
     if query.taught is not None:
         return list(query.taught)
     if measure is None:

@@ -1,0 +1,213 @@
+"""The model that a recipe starts with, and the folder that holds the finished one."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from terrascope.errors import ConfigError
+from terrascope.model.configuration_terrascope import NanoConfig, TerrascopeConfig
+from terrascope.model.modeling_terrascope import TerrascopeModel
+from terrascope.model.processing_terrascope import TerrascopeProcessor
+from terrascope.model.tokenization_nano import NanoTokenizer, SpecialIds
+from terrascope.train.recipe import Losses, Recipe
+
+__all__ = ["STORED", "answer_ids", "build_model", "nano_config", "save_model"]
+
+STORED = torch.bfloat16
+"""How weights are stored; see `save_model`."""
+
+
+def nano_config(
+    tokenizer: NanoTokenizer, recipe: Recipe, losses: Losses | None = None
+) -> TerrascopeConfig:
+    """Configure a fresh nano.
+
+    Parameters
+    ----------
+    tokenizer : NanoTokenizer
+        Gives the ids and the size of the vocabulary.
+    recipe : Recipe
+        Sizes and weights of the losses.
+    losses : Losses or None
+        In place of those of the recipe.
+
+    Returns
+    -------
+    config : TerrascopeConfig
+        For windows of the recipe's size.
+
+    Raises
+    ------
+    ConfigError
+        If the nano has no such setting, or refuses its value.
+    """
+    ids = SpecialIds.of(tokenizer)
+    known = set(NanoConfig.__dataclass_fields__) - {"vocab_size", "window_size"}
+    if unknown := sorted(set(recipe.nano) - known):
+        raise ConfigError(f"unknown key {unknown[0]!r} in [nano]")
+    try:
+        nano = NanoConfig(
+            vocab_size=tokenizer.vocab_size, window_size=recipe.window_px, **recipe.nano
+        )
+    except (TypeError, ValueError) as cause:
+        raise ConfigError(f"[nano]: {cause}") from cause
+    config = TerrascopeConfig(
+        nano_config=nano,
+        pad_token_id=ids.pad,
+        bos_token_id=ids.bos,
+        eos_token_id=ids.eos,
+        seg_token_id=ids.seg,
+        image_token_id=ids.image,
+        measure_token_id=ids.measure,
+        measure_end_token_id=ids.measure_end,
+    )
+    weigh(config, losses or recipe.losses)
+    return config
+
+
+def weigh(config: TerrascopeConfig, losses: Losses) -> None:
+    """Put the weights of the objective into a configuration.
+
+    Parameters
+    ----------
+    config : TerrascopeConfig
+        Changed.
+    losses : Losses
+        Weights.
+    """
+    config.language_weight = losses.language
+    config.mask_weight = losses.mask
+    config.dice_weight = losses.dice
+    config.cross_entropy_weight = losses.cross_entropy
+    config.boundary_weight = losses.boundary
+    config.contrastive_weight = losses.contrastive
+
+
+def build_model(
+    recipe: Recipe,
+) -> tuple[TerrascopeModel, PreTrainedTokenizerBase, TerrascopeProcessor]:
+    """Make what a recipe starts with.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Seed, start and sizes.
+
+    Returns
+    -------
+    model : TerrascopeModel
+        In float32; with adapters, only what they let learn requires gradients.
+    tokenizer : PreTrainedTokenizerBase
+        Its own.
+    processor : TerrascopeProcessor
+        Its own.
+
+    Raises
+    ------
+    ConfigError
+        If the start is no folder of a model, or a setting is wrong.
+    """
+    torch.manual_seed(recipe.seed)
+    if not recipe.start:
+        if recipe.adapters.rank:
+            raise ConfigError("[adapters] are for the 8b: name its folder as `start`")
+        tokenizer = NanoTokenizer()
+        model = TerrascopeModel(nano_config(tokenizer, recipe))
+        return model, tokenizer, TerrascopeProcessor(size_px=recipe.window_px)
+    folder = Path(recipe.start)
+    if not (folder / "config.json").is_file():
+        raise ConfigError(f"start {recipe.start!r}: expected the folder of a model")
+    loaded = TerrascopeModel.from_pretrained(folder, dtype=torch.float32)
+    weigh(loaded.config, recipe.losses)
+    if recipe.adapters.rank:
+        _adapt(loaded, recipe)
+    return loaded, load_tokenizer(folder), TerrascopeProcessor.from_pretrained(folder)
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """Load the tokenizer of a saved model.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the model.
+
+    Returns
+    -------
+    tokenizer : PreTrainedTokenizerBase
+        `NanoTokenizer` where it is the nano's.
+    """
+    if (folder / NanoTokenizer.vocab_files_names["vocab_file"]).is_file() and not (
+        folder / "merges.txt"
+    ).is_file():
+        return NanoTokenizer.from_pretrained(folder)
+    from transformers import AutoTokenizer
+
+    found: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder)
+    return found
+
+
+def answer_ids(tokenizer: PreTrainedTokenizerBase) -> tuple[int, int]:
+    """Return the ids that enclose an answer.
+
+    Parameters
+    ----------
+    tokenizer : PreTrainedTokenizerBase
+        With the special tokens of the task.
+
+    Returns
+    -------
+    opening, closing : int
+        Of ``<answer>`` and ``</answer>``.
+    """
+    ids = SpecialIds.of(tokenizer)
+    return ids.answer, ids.answer_end
+
+
+def save_model(
+    folder: Path,
+    model: TerrascopeModel,
+    tokenizer: PreTrainedTokenizerBase,
+    processor: TerrascopeProcessor,
+    stored: torch.dtype = STORED,
+) -> None:
+    """Write a model so that it loads with `from_pretrained`, its weights in 16 bit.
+
+    Parameters
+    ----------
+    folder : Path
+        Made where it does not exist.
+    model : TerrascopeModel
+        Rounded in place: what is evaluated afterwards is what was stored.
+    tokenizer : PreTrainedTokenizerBase
+        Saved with it.
+    processor : TerrascopeProcessor
+        Saved with it.
+    stored : torch.dtype
+        Of the file. The model loads in float32 whatever it is.
+    """
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = {}
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            short = parameter.to(stored)
+            parameter.copy_(short)
+            weights[name] = short.contiguous().cpu()
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    config = copy.deepcopy(model.config)
+    config.dtype = "float32"
+    config.architectures = [type(model).__name__]
+    config.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    processor.save_pretrained(folder)
+
+
+def _adapt(model: TerrascopeModel, recipe: Recipe) -> None:
+    """Put adapters into the 8b's language model."""
+    raise ConfigError(f"adapters of rank {recipe.adapters.rank}: not for {model.config.backbone}")

@@ -1,0 +1,126 @@
+"""The objective over several batches and processes: every token and every mask counts alike.
+
+A loss of the model is a mean over the tokens or masks of one batch. The gradient of a step that
+is shared out among batches and processes is that of one large batch only if each mean enters by
+its share of what was counted in all of them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from terrascope.model.configuration_terrascope import TerrascopeConfig
+from terrascope.model.losses import LossTerms, boundary_band, total_loss
+from terrascope.model.sequences import Query, taught_tokens
+from terrascope.model.windows import Windows
+
+__all__ = ["TERMS", "TrainingBatch", "count_terms", "observed_pixels", "shared_loss"]
+
+TERMS = tuple(field.name for field in dataclasses.fields(LossTerms))
+"""Names of the parts of the objective."""
+
+
+class TrainingBatch(Protocol):
+    """What a step learns from; `terrascope.data.batches.Batch` is one."""
+
+    @property
+    def windows(self) -> Windows:
+        """B windows."""
+
+    @property
+    def queries(self) -> Sequence[Query]:
+        """R questions with responses."""
+
+    @property
+    def truth(self) -> Tensor:
+        """True mask of every ``[SEG]``, bool, shape (K, H, W)."""
+
+    @property
+    def truth_valid(self) -> Tensor:
+        """Pixels whose label is known, bool, shape (K, H, W)."""
+
+    @property
+    def injected(self) -> Tensor | None:
+        """Masks whose tokens are injected, bool, shape (K, H, W); None for no injection."""
+
+
+def observed_pixels(batch: TrainingBatch) -> Tensor:
+    """Find the pixels on which masks are judged.
+
+    Parameters
+    ----------
+    batch : TrainingBatch
+        K masks.
+
+    Returns
+    -------
+    valid : Tensor of bool, shape (K, H, W)
+        Labelled, and observed on the date of the mask, of a change on both dates.
+    """
+    where = [(query.window, *pair) for query in batch.queries for pair in query.dates]
+    device = batch.truth_valid.device
+    window, before, date = torch.tensor(where, device=device).reshape(-1, 3).unbind(1)
+    seen = batch.windows.observed
+    first = seen[window, before.clamp(min=0)] | (before < 0)[:, None, None]
+    return seen[window, date] & first & batch.truth_valid
+
+
+def count_terms(batch: TrainingBatch, config: TerrascopeConfig) -> Tensor:
+    """Count what each part of the objective is a mean over.
+
+    Parameters
+    ----------
+    batch : TrainingBatch
+        Before it is run.
+    config : TerrascopeConfig
+        Says which parts are on.
+
+    Returns
+    -------
+    counts : Tensor of float64, shape (5,)
+        In the order of `TERMS`: taught tokens, judged masks (twice), masks with a judged pixel
+        near their boundary, dates with both sensors.
+    """
+    measure = (config.measure_token_id, config.measure_end_token_id)
+    tokens = sum(sum(taught_tokens(query, measure)) for query in batch.queries)
+    valid = observed_pixels(batch)
+    masks = int(valid.flatten(1).any(1).sum()) if len(valid) else 0
+    near = 0
+    if config.boundary_weight and len(valid):
+        band = boundary_band(batch.truth, config.boundary_width) & valid
+        near = int(band.flatten(1).any(1).sum())
+    pairs = int(batch.windows.present.all(-1).sum()) if config.contrastive_weight else 0
+    return torch.tensor([tokens, masks, masks, near, pairs], dtype=torch.float64)
+
+
+def shared_loss(
+    terms: LossTerms, config: TerrascopeConfig, counts: Tensor, total: Tensor
+) -> Tensor:
+    """Weigh the parts of one batch by its share of the step.
+
+    Parameters
+    ----------
+    terms : LossTerms
+        Of this batch.
+    config : TerrascopeConfig
+        Weights of the parts.
+    counts : Tensor of float64, shape (5,)
+        Of this batch, from `count_terms`.
+    total : Tensor of float64, shape (5,)
+        Sum of the counts of all batches of the step, in all processes.
+
+    Returns
+    -------
+    loss : Tensor
+        Scalar; the sum over the batches of a step is the objective of the one large batch.
+    """
+    shares = (counts / total.clamp(min=1)).tolist()
+    weighed = {
+        name: getattr(terms, name) * share for name, share in zip(TERMS, shares, strict=True)
+    }
+    return total_loss(LossTerms(**weighed), config)
