@@ -82,6 +82,11 @@ class Event:
     days: float
     end: dt.date | None = None
 
+    @property
+    def kind(self) -> ChangeKind:
+        """The map code of the change."""
+        return KIND_OF[self.what]
+
     def progress(self, day: dt.date) -> float:
         """Return how far the change has come.
 

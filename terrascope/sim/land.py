@@ -139,7 +139,12 @@ class Land:
 
 
 def make_land(
-    x_m: NDArray[Any], y_m: NDArray[Any], *, seed: int, layout: Layout | None = None
+    x_m: NDArray[Any],
+    y_m: NDArray[Any],
+    *,
+    seed: int,
+    layout: Layout | None = None,
+    textures: int | None = None,
 ) -> Land:
     """Lay out a window of a world.
 
@@ -152,6 +157,8 @@ def make_land(
         Of the world.
     layout : Layout or None
         Its parameters; None for those of a central European lowland.
+    textures : int or None
+        Seed of textures that several worlds share; None for its own.
 
     Returns
     -------
@@ -168,7 +175,7 @@ def make_land(
         raise ValueError(
             f"coordinates of shapes {x_m.shape} and {y_m.shape}: expected (y, x) twice"
         )
-    terrain = Terrain(seed, layout or Layout())
+    terrain = Terrain(seed, layout or Layout(), textures)
     river_m, width_m = terrain.river(x_m, y_m)
     elevation, above = terrain.height(x_m, y_m, river_m)
     coarse, fine = terrain.coarse.sample(x_m, y_m), terrain.fine.sample(x_m, y_m)

@@ -11,14 +11,15 @@ from scipy import ndimage
 from terrascope.sensors import S2_BANDS
 from terrascope.sim import phenology
 from terrascope.sim.cover import Cover
+from terrascope.sim.palette import Palette
 from terrascope.sim.scenery import Scenery
 from terrascope.sim.sky import Clouds, block_mean, classify, make_clouds
-from terrascope.sim.spectra import CLOUD, HAZE, REFLECTANCE, SHADOW_LOSS, VARIATION, Surface
+from terrascope.sim.spectra import CLOUD, HAZE, SHADOW_LOSS, VARIATION, Surface
 from terrascope.sim.textures import uniform
 from terrascope.sim.weather import OpticalPass, Swath
 from terrascope.types import BoolArray, FloatArray
 
-__all__ = ["OpticalScene", "render_optical"]
+__all__ = ["OpticalScene", "add_sky", "light_ground", "render_optical"]
 
 _SOILS = [Surface.SOIL_DARK, Surface.SOIL_BRIGHT, Surface.ROCK, Surface.STRAW, Surface.CHAR]
 _PSF = 0.11  # of each neighbour: 0.56 of the contrast is left at the Nyquist frequency
@@ -99,9 +100,10 @@ def render_optical(scenery: Scenery, one: OpticalPass, *, stream: int = 0) -> Op
     land = scenery.land
     if land.shape[0] % 6 or land.shape[1] % 6:
         raise ValueError(f"window of {land.shape} pixels: 60 m bands need multiples of 6")
-    dense = _ground(scenery, one)
+    shares = scenery.shares(one.time.date(), snow=one.snow)
+    dense = light_ground(scenery, one, shares, Palette())
     clouds = make_clouds(land, one)
-    _add_sky(dense, clouds)
+    add_sky(dense, clouds)
     dense = _blur(dense, one)
     scl = classify(land, one, clouds, dense)
     rng = np.random.default_rng((one.seed, 411, stream))
@@ -118,11 +120,29 @@ def render_optical(scenery: Scenery, one: OpticalPass, *, stream: int = 0) -> Op
     return OpticalScene(one, bands, scl, clouds, imaged)
 
 
-def _ground(scenery: Scenery, one: OpticalPass) -> FloatArray:
-    """Mix the surfaces, vary them within their class, and light them."""
+def light_ground(
+    scenery: Scenery, one: OpticalPass, shares: FloatArray, palette: Palette
+) -> FloatArray:
+    """Mix the surfaces, vary them within their class, and light them.
+
+    Parameters
+    ----------
+    scenery : Scenery
+        Land and changes.
+    one : OpticalPass
+        Sun and wetness.
+    shares : ndarray of float32, shape (surfaces, y, x)
+        What the pixels consist of on the day.
+    palette : Palette
+        Library of the region.
+
+    Returns
+    -------
+    reflectance : ndarray of float32, shape (12, y, x)
+        Of the ground under a clear sky, all bands on the grid of the land.
+    """
     land, day = scenery.land, one.time.date()
-    shares = scenery.shares(day, snow=one.snow)
-    library = REFLECTANCE.copy()
+    library = palette.reflectance.copy()
     library[_SOILS] *= 1.0 - 0.26 * one.wetness
     pixels = shares.reshape(len(Surface), -1)
     amounts = np.take(
@@ -134,7 +154,7 @@ def _ground(scenery: Scenery, one: OpticalPass) -> FloatArray:
     amounts[1] += 0.8 * np.roll(coarse, 17, axis=1) - 0.3 * fine
     amounts[2] += 0.5 * fine
     amounts[3] += 0.6 * coarse - 0.4 * fine
-    amounts *= 1.0 - 0.8 * shares[Surface.SNOW]
+    amounts *= palette.variance * (1.0 - 0.8 * shares[Surface.SNOW])
     # Less vegetation has less to vary: amounts follow the signal itself.
     flat = library.T @ pixels
     flat += (VARIATION.T @ amounts.reshape(4, -1)) * np.minimum(flat * 6.0, 1.0)
@@ -147,8 +167,16 @@ def _ground(scenery: Scenery, one: OpticalPass) -> FloatArray:
     return dense
 
 
-def _add_sky(dense: FloatArray, clouds: Clouds) -> None:
-    """Put shadow, haze and cloud over the ground, in place."""
+def add_sky(dense: FloatArray, clouds: Clouds) -> None:
+    """Put shadow, haze and cloud over the ground, in place.
+
+    Parameters
+    ----------
+    dense : ndarray of float32, shape (12, y, x)
+        Reflectance of the ground; modified.
+    clouds : Clouds
+        Of the same window.
+    """
     for k in range(dense.shape[0]):
         plane = dense[k]
         plane *= 1.0 - SHADOW_LOSS[k] * clouds.shadow
@@ -181,5 +209,5 @@ def _whole(imaged: BoolArray, times: int) -> BoolArray:
     """Return the coarse pixels that lie inside the swath entirely."""
     rows, columns = imaged.shape
     blocks = imaged.reshape(rows // times, times, columns // times, times)
-    whole: BoolArray = np.all(blocks, axis=(1, 3))
+    whole: BoolArray = blocks.all(axis=(1, 3))
     return whole

@@ -5,18 +5,18 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from terrascope.sim import phenology
 from terrascope.sim.cover import Cover
-from terrascope.sim.events import KIND_OF, Event
 from terrascope.sim.land import Land
 from terrascope.sim.spectra import Surface
-from terrascope.types import BoolArray, FloatArray
+from terrascope.types import BoolArray, ChangeKind, FloatArray
 
-__all__ = ["Scenery", "Truth"]
+__all__ = ["Changing", "Scenery", "Truth"]
 
 _EPOCH = dt.date(1970, 1, 1)
 _WOODY = [Surface.CONIFER, Surface.BROADLEAF, Surface.LITTER, Surface.SHADE]
@@ -48,11 +48,47 @@ class Truth:
     touched: BoolArray
 
 
+class Changing(Protocol):
+    """A change of the ground, as a scenery needs it (`terrascope.sim.events.Event`)."""
+
+    @property
+    def what(self) -> int:
+        """Code of what happens."""
+        ...
+
+    @property
+    def kind(self) -> ChangeKind:
+        """Its code in the `change_kind` layer."""
+        ...
+
+    @property
+    def start(self) -> dt.date:
+        """First day."""
+        ...
+
+    @property
+    def days(self) -> float:
+        """Days until it is complete."""
+        ...
+
+    def severity(self, land: Land) -> FloatArray:
+        """Return the share of each pixel that the complete change replaces."""
+        ...
+
+    def progress(self, day: dt.date) -> float:
+        """Return how far the change has come, 0 to 1."""
+        ...
+
+    def mixture(self, land: Land, where: BoolArray, day: dt.date) -> FloatArray:
+        """Return what the changed ground consists of, shape (surfaces, pixels)."""
+        ...
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Footprint:
     """The pixels an event touches, and how much of each."""
 
-    event: Event
+    event: Changing
     where: BoolArray
     severity: FloatArray
 
@@ -64,11 +100,11 @@ class Scenery:
     ----------
     land : Land
         The window as it lies.
-    events : sequence of Event
+    events : sequence of Changing
         What happens to it; later events lie over earlier ones.
     """
 
-    def __init__(self, land: Land, events: Sequence[Event] = ()) -> None:
+    def __init__(self, land: Land, events: Sequence[Changing] = ()) -> None:
         self.land = land
         self.events = tuple(events)
         self._footprints = []
@@ -147,7 +183,7 @@ class Scenery:
             now = share * event.progress(day) >= 0.5
             first = (event.start - _EPOCH).days + np.ceil(0.5 * event.days / np.maximum(share, 0.5))
             changed |= now
-            kind[now], what[now] = KIND_OF[event.what], event.what
+            kind[now], what[now] = event.kind, event.what
             date[now] = first[now].astype(np.int32) - 1
         return Truth(changed, kind, what, date, touched)
 

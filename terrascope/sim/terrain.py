@@ -134,30 +134,48 @@ class Terrain:
         Of the world.
     layout : Layout
         Its parameters.
+    textures : int or None
+        Seed of its textures, where several worlds share them: making a texture
+        costs more than laying out a window. None for textures of its own.
     """
 
     seed: int
     layout: Layout
+    textures: int | None = None
+
+    @property
+    def _texture_seed(self) -> int:
+        return 31 * (self.seed if self.textures is None else self.textures)
 
     @property
     def hills(self) -> Texture:
         """Relief of hundreds of metres to kilometres."""
         return texture(
-            self.seed * 31 + 1, pixel_m=60.0, slope=3.8, largest_m=9000, smallest_m=300, size=512
+            self._texture_seed + 1,
+            pixel_m=60.0,
+            slope=3.8,
+            largest_m=9000,
+            smallest_m=300,
+            size=512,
         )
 
     @property
     def coarse(self) -> Texture:
         """Patches of 80 to 1500 m: stands, soils, vigour."""
         return texture(
-            self.seed * 31 + 2, pixel_m=20.0, slope=2.6, largest_m=1500, smallest_m=80, size=1024
+            self._texture_seed + 2,
+            pixel_m=20.0,
+            slope=2.6,
+            largest_m=1500,
+            smallest_m=80,
+            size=1024,
         )
 
     @property
     def fine(self) -> Texture:
         """Texture of 20 to 160 m: crowns, gaps, wet spots."""
         return texture(
-            self.seed * 31 + 3, pixel_m=10.0, slope=1.6, largest_m=160, smallest_m=20, size=1024
+            self._texture_seed + 3, pixel_m=10.0, slope=1.6, largest_m=160, smallest_m=20, size=1024
         )
 
     def river(self, x_m: NDArray[Any], y_m: NDArray[Any]) -> tuple[FloatArray, FloatArray]:

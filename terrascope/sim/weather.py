@@ -11,7 +11,16 @@ import numpy as np
 from terrascope.sim.textures import mix, uniform
 from terrascope.types import FloatArray
 
-__all__ = ["OpticalPass", "RadarPass", "Sky", "Swath", "optical_passes", "radar_passes", "wetness"]
+__all__ = [
+    "OpticalPass",
+    "RadarPass",
+    "Sky",
+    "Swath",
+    "optical_passes",
+    "radar_passes",
+    "sun_position",
+    "wetness",
+]
 
 _RAIN_START = dt.date(2014, 1, 1)
 _RAIN_DAYS = 366 * 47
@@ -202,7 +211,7 @@ def optical_passes(
             swath = Swath(float(normal[0]), float(normal[1]), float(3000 * (draw[3] - 0.5)))
         time = dt.datetime(day.year, day.month, day.day, 9, 50, tzinfo=dt.UTC)
         time += dt.timedelta(seconds=int(40 * draw[4]))
-        zenith, azimuth = _sun(time)
+        zenith, azimuth = sun_position(time)
         sky = Sky(
             cover=cover,
             veil=float(0.9 * draw[5]) if draw[6] < 0.22 else 0.0,
@@ -276,12 +285,25 @@ def _snow(day: dt.date, seed: int) -> float:
     return 0.75 * float(np.clip((spell - 0.68) / 0.2, 0.0, 1.0))
 
 
-def _sun(time: dt.datetime) -> tuple[float, float]:
-    """Return sun zenith and azimuth in radians (Cooper's declination, no equation of time)."""
+def sun_position(time: dt.datetime, *, latitude_deg: float = _LAT) -> tuple[float, float]:
+    """Return where the sun stands (Cooper's declination, no equation of time).
+
+    Parameters
+    ----------
+    time : datetime.datetime
+        UTC at 18 degrees east.
+    latitude_deg : float
+        North positive.
+
+    Returns
+    -------
+    zenith, azimuth : float
+        In radians, azimuth clockwise from north.
+    """
     day = time.timetuple().tm_yday
     declination = np.deg2rad(23.45) * np.sin(2 * np.pi * (284 + day) / 365.0)
     hour = time.hour + time.minute / 60.0 + _LON / 15.0 - 12.0
-    angle, phi = np.deg2rad(15.0 * hour), np.deg2rad(_LAT)
+    angle, phi = np.deg2rad(15.0 * hour), np.deg2rad(latitude_deg)
     up = np.sin(phi) * np.sin(declination) + np.cos(phi) * np.cos(declination) * np.cos(angle)
     east = -np.cos(declination) * np.sin(angle)
     north = np.cos(phi) * np.sin(declination) - np.sin(phi) * np.cos(declination) * np.cos(angle)

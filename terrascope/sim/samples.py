@@ -1,0 +1,182 @@
+"""Single windows with labels: what a model is trained on and examined with."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+
+import numpy as np
+from numpy.typing import NDArray
+
+from terrascope.sim.alterations import states
+from terrascope.sim.classes import REVERSE
+from terrascope.sim.draws import SPLITS, Draws
+from terrascope.sim.happenings import draw_alterations
+from terrascope.sim.land import Land, make_land
+from terrascope.sim.places import Place, draw_place
+from terrascope.sim.scenery import Scenery
+from terrascope.sim.shots import draw_chain, draw_dates, draw_shot, shoot_optical, shoot_radar
+from terrascope.types import BoolArray, ChangeKind, FloatArray
+
+__all__ = ["SceneSample", "sample_scene"]
+
+PIXEL_M = 10.0
+_MARGIN = 4  # pixels, at least: room for the blur, the phase of the 60 m grid, and speckle
+_COUNTS, _COUNT_WEIGHTS = (1, 2, 3, 4), (0.15, 0.60, 0.15, 0.10)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class SceneSample:
+    """One window of ground on T dates, seen by both sensors.
+
+    Parameters
+    ----------
+    seed : int
+        Of the sample.
+    split : str
+        ``"train"``, ``"validation"`` or ``"test"``.
+    pixel_m : float
+        Width of a pixel in metres.
+    optical : ndarray of float32, shape (T, 12, H, W)
+        Surface reflectance, bands in the order of `terrascope.sensors.S2_BANDS`,
+        all on the grid of `pixel_m`; NaN outside the swath or not acquired.
+    radar : ndarray of float32, shape (T, 2, H, W)
+        VV and VH in dB; NaN where not acquired.
+    optical_dates, radar_dates : tuple of datetime.date
+        Length T, in order of time; a radar date lies within 5 days of the optical one.
+    cloudy : ndarray of bool, shape (T, H, W)
+        True cloud or cloud shadow on the optical image.
+    cover : ndarray of uint8, shape (T, H, W)
+        `terrascope.vocabulary.CLASS_CODES` on each date, changes included; 0 unknown.
+    disturbance : ndarray of uint8, shape (T, H, W)
+        `ChangeKind` in force on each date; 0 none.
+    damage : ndarray of float32, shape (T, H, W)
+        Share of the pixel that it has replaced, 0 to 1; also below the half from
+        which it counts as `disturbance`.
+    """
+
+    seed: int
+    split: str
+    pixel_m: float
+    optical: FloatArray
+    radar: FloatArray
+    optical_dates: tuple[dt.date, ...]
+    radar_dates: tuple[dt.date, ...]
+    cloudy: BoolArray
+    cover: NDArray[np.uint8]
+    disturbance: NDArray[np.uint8]
+    damage: FloatArray
+
+    def change(self, before: int, after: int) -> NDArray[np.uint8]:
+        """Return what changed between two dates.
+
+        Parameters
+        ----------
+        before, after : int
+            Indices of the dates, counted from 0.
+
+        Returns
+        -------
+        kind : ndarray of uint8, shape (H, W)
+            `ChangeKind` codes; 0 where nothing changed. What is over on the later
+            date is named by its opposite: a flood that has fallen is water loss.
+
+        Raises
+        ------
+        ValueError
+            If `before` does not come before `after`.
+        """
+        if not 0 <= before < after < len(self.optical_dates):
+            raise ValueError(
+                f"dates {before} and {after}: expected two of "
+                f"{len(self.optical_dates)} dates, in order"
+            )
+        old, new = self.disturbance[before], self.disturbance[after]
+        reverse = REVERSE[old]
+        kind = np.where(new > 0, new, reverse)
+        moved = (old != new) | ((new > 0) & (self.cover[before] != self.cover[after]))
+        return np.where(moved, kind, ChangeKind.NONE).astype(np.uint8)
+
+
+def sample_scene(
+    seed: int, *, split: str = "train", size: int = 128, dates: int | None = None
+) -> SceneSample:
+    """Simulate one labelled window.
+
+    Landscape, climate, weather, surfaces, dates and changes are all drawn.
+    Parameters of the test split come from bands of their ranges that train and
+    validation never draw from (`Draws`), and its textures are its own.
+
+    Parameters
+    ----------
+    seed : int
+        Of the sample, 0 or more; splits share no samples for the same seed.
+    split : str
+        ``"train"``, ``"validation"`` or ``"test"``.
+    size : int
+        Rows and columns of the window, at least 16.
+    dates : int or None
+        How many; None: drawn, mostly 2.
+
+    Returns
+    -------
+    sample : SceneSample
+        The same for the same arguments, on every machine with the same numpy.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of its range.
+    """
+    if split not in SPLITS:
+        raise ValueError(f"split {split!r}: expected one of {', '.join(SPLITS)}")
+    if seed < 0 or size < 16 or (dates is not None and dates < 1):
+        raise ValueError(f"seed {seed}, size {size}, dates {dates}: expected at least 0, 16 and 1")
+    key = (SPLITS.index(split), seed, size, dates or 0)
+    draws = Draws(np.random.default_rng(key), split)
+    count = dates or draws.choice(_COUNTS, _COUNT_WEIGHTS)
+    place = draw_place(draws)
+    land = _window(place, size)
+    days = draw_dates(draws, count)
+    chain = draw_chain(draws)
+    alterations = draw_alterations(draws, land, place.climate, days)
+    scenery = Scenery(land, alterations)
+    top, left = chain.phase
+    part = (slice(top, top + size), slice(left, left + size))
+    shape = (count, size, size)
+    sample = SceneSample(
+        seed=seed,
+        split=split,
+        pixel_m=PIXEL_M,
+        optical=np.full((count, 12, size, size), np.nan, np.float32),
+        radar=np.full((count, 2, size, size), np.nan, np.float32),
+        optical_dates=tuple(days),
+        radar_dates=(),
+        cloudy=np.zeros(shape, bool),
+        cover=np.zeros(shape, np.uint8),
+        disturbance=np.zeros(shape, np.uint8),
+        damage=np.zeros(shape, np.float32),
+    )
+    shots = [draw_shot(draws, day, place.climate, land.box) for day in days]
+    for index, (day, shot) in enumerate(zip(days, shots, strict=True)):
+        truth = states(land, alterations, day)
+        sample.cover[index] = truth.cover[part]
+        sample.disturbance[index] = truth.kind[part]
+        sample.damage[index] = truth.damage[part]
+        shares = scenery.shares(day, snow=shot.optical.snow)
+        if shot.has_optical:
+            sample.optical[index], sample.cloudy[index] = shoot_optical(
+                scenery, shot, shares, place.palette, chain, size
+            )
+        if shot.has_radar:
+            sample.radar[index] = shoot_radar(scenery, shot, shares, place.palette, chain, size)
+    radar_dates = tuple(shot.radar.time.date() for shot in shots)
+    return dataclasses.replace(sample, radar_dates=radar_dates)
+
+
+def _window(place: Place, size: int) -> Land:
+    """Lay out a window of a place with its margin."""
+    padded = -(-(size + _MARGIN) // 6) * 6
+    step = (np.arange(padded) + 0.5 - padded / 2) * PIXEL_M
+    x_m, y_m = np.meshgrid(place.centre_m[0] + step, place.centre_m[1] - step)
+    return make_land(x_m, y_m, seed=place.seed, layout=place.layout, textures=place.textures)

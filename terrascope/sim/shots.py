@@ -1,0 +1,340 @@
+"""The dates of a sample, and the two images of a window on each."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+
+import numpy as np
+
+from terrascope.sensors import S2_BANDS
+from terrascope.sim.climate import Climate
+from terrascope.sim.draws import Draws
+from terrascope.sim.optical import add_sky, light_ground
+from terrascope.sim.palette import Palette
+from terrascope.sim.radar import SPECKLE_TAPS, mean_backscatter
+from terrascope.sim.scenery import Scenery
+from terrascope.sim.sky import make_clouds
+from terrascope.sim.weather import OpticalPass, RadarPass, Sky, Swath, sun_position
+from terrascope.types import BoolArray, FloatArray
+
+__all__ = ["Chain", "Shot", "draw_chain", "draw_dates", "draw_shot", "shoot_optical", "shoot_radar"]
+
+_FIRST_DAY, _LAST_DAY = dt.date(2016, 1, 1), dt.date(2026, 12, 31)
+_GAPS = ("same season", "season", "weeks", "any")
+_GAP_WEIGHTS = (0.42, 0.26, 0.12, 0.20)
+
+
+@dataclasses.dataclass(frozen=True)
+class Chain:
+    """How a provider made images of what the sensors saw; the same for all dates of a sample.
+
+    Parameters
+    ----------
+    phase : tuple of int
+        Row and column of the window's corner in the 60 m grid of its margin, 1 to 3.
+    blur : float
+        Share of a pixel's light that falls on each neighbour, 0.06 to 0.2.
+    smooth : bool
+        Coarse bands are interpolated to 10 m; otherwise their pixels are repeated.
+    looks : float
+        Radar images averaged, or the like of it by a speckle filter.
+    """
+
+    phase: tuple[int, int]
+    blur: float
+    smooth: bool
+    looks: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Shot:
+    """One date: both passes, and which of them was acquired.
+
+    Parameters
+    ----------
+    optical : OpticalPass
+        Date and sky.
+    radar : RadarPass
+        At most five days apart from it.
+    has_optical, has_radar : bool
+        False where there is no image.
+    """
+
+    optical: OpticalPass
+    radar: RadarPass
+    has_optical: bool = True
+    has_radar: bool = True
+
+
+def draw_chain(draws: Draws) -> Chain:
+    """Draw how the images of a sample were processed.
+
+    Parameters
+    ----------
+    draws : Draws
+        Source of the numbers.
+
+    Returns
+    -------
+    chain : Chain
+        One of many.
+    """
+    rng = draws.rng
+    return Chain(
+        phase=(int(rng.integers(1, 4)), int(rng.integers(1, 4))),
+        blur=draws.between(0.06, 0.18),
+        smooth=draws.chance(0.6),
+        looks=draws.choice((1.0, 1.5, 2.0, 4.0, 8.0), (0.4, 0.15, 0.2, 0.15, 0.1)),
+    )
+
+
+def draw_dates(draws: Draws, count: int) -> list[dt.date]:
+    """Draw the dates of a sample: often the same season, years apart.
+
+    Parameters
+    ----------
+    draws : Draws
+        Source of the numbers.
+    count : int
+        How many, at least 1.
+
+    Returns
+    -------
+    dates : list of datetime.date
+        In order, at least five days apart.
+    """
+    rng = draws.rng
+    span = (_LAST_DAY - _FIRST_DAY).days
+    if draws.chance(0.75):  # the growing season is looked at more often
+        year = int(rng.integers(_FIRST_DAY.year, _LAST_DAY.year + 1))
+        days = [dt.date(year, 4, 1).toordinal() + int(rng.integers(0, 210))]
+    else:
+        days = [_FIRST_DAY.toordinal() + int(rng.integers(0, span))]
+    while len(days) < count:
+        match draws.choice(_GAPS, _GAP_WEIGHTS):
+            case "same season":
+                gap = 365 * int(rng.integers(1, 4)) + int(rng.integers(-25, 26))
+            case "season":
+                gap = int(rng.integers(50, 300))
+            case "weeks":
+                gap = int(rng.integers(5, 50))
+            case _:
+                gap = int(rng.integers(50, 1500))
+        days.append(days[-1] + gap)
+    late = days[-1] - _LAST_DAY.toordinal()
+    back = 365 * (-(-late // 365)) if late > 0 else 0
+    return [dt.date.fromordinal(day - back) for day in days]
+
+
+def draw_shot(
+    draws: Draws, day: dt.date, climate: Climate, box: tuple[float, float, float, float]
+) -> Shot:
+    """Draw sky, weather and passes of one date.
+
+    Parameters
+    ----------
+    draws : Draws
+        Source of the numbers.
+    day : datetime.date
+        Of the optical pass.
+    climate : Climate
+        Of the region.
+    box : tuple of float
+        West, south, east, north of the window in metres.
+
+    Returns
+    -------
+    shot : Shot
+        Both passes.
+    """
+    rng = draws.rng
+    time = dt.datetime(day.year, day.month, day.day, 9, 50, tzinfo=dt.UTC)
+    zenith, azimuth = sun_position(time, latitude_deg=climate.latitude_deg)
+    level = draws.choice(("clear", "few", "some", "many"), (0.60, 0.20, 0.14, 0.06))
+    low, high = {"clear": (0, 0), "few": (0.01, 0.2), "some": (0.2, 0.6), "many": (0.6, 0.95)}[
+        level
+    ]
+    sky = Sky(
+        cover=float(rng.uniform(low, high)),
+        veil=draws.between(0.1, 0.9) if draws.chance(0.10) else 0.0,
+        haze=draws.between(-0.1, 0.25) if draws.chance(0.85) else draws.between(0.25, 0.9),
+        height_m=draws.between(500.0, 2500.0),
+        sun_zenith=min(zenith, 1.35),
+        sun_azimuth=azimuth,
+    )
+    swath = None
+    if draws.chance(0.05):
+        west, south, east, north = box
+        tilt = np.deg2rad(13.0) + (np.pi if draws.chance(0.5) else 0.0)
+        normal_x, normal_y = float(np.cos(tilt)), float(np.sin(tilt))
+        through = rng.uniform((west, south), (east, north))
+        swath = Swath(normal_x, normal_y, float(through @ (normal_x, normal_y)))
+    wetness = float(rng.beta(1.1, 2.2))
+    later = dt.timedelta(days=int(rng.integers(-5, 6)))
+    ascending = draws.chance(0.5)
+    cold = _winter(day, climate) and draws.chance(0.5)
+    radar = RadarPass(
+        time=time + later,
+        orbit=int(rng.integers(1, 176)),
+        ascending=ascending,
+        wetness=float(np.clip(wetness + rng.normal(0.0, 0.15), 0.0, 1.0)),
+        wind=draws.share() ** 1.5,
+        frozen=draws.between(0.3, 1.0) if cold else 0.0,
+        seed=int(rng.integers(2**31)),
+    )
+    optical = OpticalPass(
+        time=time,
+        platform="sentinel-2a" if draws.chance(0.5) else "sentinel-2b",
+        orbit=int(rng.integers(1, 144)),
+        sky=sky,
+        swath=swath,
+        wetness=wetness,
+        snow=_snow(draws, day, climate),
+        seed=int(rng.integers(2**31)),
+    )
+    lost = float(rng.random())
+    return Shot(optical, radar, has_optical=lost > 0.02, has_radar=lost < 0.96)
+
+
+def _winter(day: dt.date, climate: Climate) -> bool:
+    """Tell whether snow can lie."""
+    season = day - dt.timedelta(days=climate.shift_days)
+    return season.month in (12, 1, 2, 3) and climate.snow > 0.0
+
+
+def _snow(draws: Draws, day: dt.date, climate: Climate) -> float:
+    """Draw the share of open ground under snow."""
+    if not _winter(day, climate) or not draws.chance(0.6 * climate.snow):
+        return 0.0
+    return draws.between(0.15, 1.0)
+
+
+def shoot_optical(
+    scenery: Scenery, shot: Shot, shares: FloatArray, palette: Palette, chain: Chain, size: int
+) -> tuple[FloatArray, BoolArray]:
+    """Render the optical image of a date.
+
+    Parameters
+    ----------
+    scenery : Scenery
+        Land and changes, with a margin around the window; rows and columns
+        divisible by 6.
+    shot : Shot
+        Its pass.
+    shares : ndarray of float32, shape (surfaces, y, x)
+        What the pixels consist of on the day.
+    palette : Palette
+        Library of the region.
+    chain : Chain
+        Processing.
+    size : int
+        Rows and columns of the window.
+
+    Returns
+    -------
+    reflectance : ndarray of float32, shape (12, size, size)
+        NaN outside the swath.
+    cloudy : ndarray of bool, shape (size, size)
+        True cloud or shadow.
+    """
+    one, land = shot.optical, scenery.land
+    dense = light_ground(scenery, one, shares, palette)
+    clouds = make_clouds(land, one)
+    add_sky(dense, clouds)
+    rng = np.random.default_rng((one.seed, 411))
+    shift = rng.uniform(-0.15, 0.15, 2)
+    image = np.empty((len(S2_BANDS), size, size), np.float32)
+    gsd = np.array([band.gsd_m // 10 for band in S2_BANDS.values()])
+    for times in (1, 2, 6):
+        here = np.nonzero(gsd == times)[0]
+        (down_y, up_y), (down_x, up_x) = (
+            _sampling(land.shape[axis], size, times, chain, axis, float(shift[axis]))
+            for axis in (0, 1)
+        )
+        coarse = down_y @ dense[here] @ down_x.T
+        noise = rng.standard_normal(coarse.shape, dtype=np.float32)
+        coarse += noise * (np.float32(0.0009) + np.float32(0.004) * np.abs(coarse))
+        image[here] = coarse if times == 1 else up_y @ coarse @ up_x.T
+    window = _window(chain, size)
+    cloudy = (clouds.cloudy | clouds.shaded)[window]
+    if one.swath is not None:
+        reach = land.x_m[window] * one.swath.normal_x + land.y_m[window] * one.swath.normal_y
+        image[:, reach < one.swath.offset_m] = np.nan
+    return image, cloudy
+
+
+def _window(chain: Chain, size: int) -> tuple[slice, slice]:
+    """Return where the window lies in its margin."""
+    top, left = chain.phase
+    return slice(top, top + size), slice(left, left + size)
+
+
+def _sampling(
+    padded: int, size: int, times: int, chain: Chain, axis: int, shift: float
+) -> tuple[FloatArray, FloatArray]:
+    """Return the matrices that blur and average one axis to a band's pixels, and back to 10 m.
+
+    For `times` 1 the first one cuts the window out, and the second one is not needed.
+    """
+    blur = np.zeros((padded, padded), np.float32)
+    row = np.arange(padded)
+    for step, tap in (
+        (-1, chain.blur - shift / 2),
+        (0, 1.0 - 2 * chain.blur),
+        (1, chain.blur + shift / 2),
+    ):
+        np.add.at(blur, (row, np.clip(row + step, 0, padded - 1)), np.float32(tap))
+    at = chain.phase[axis] + np.arange(size)
+    if times == 1:
+        return np.ascontiguousarray(blur[at]), blur
+    down = blur.reshape(padded // times, times, padded).mean(axis=1)
+    up = np.zeros((size, padded // times), np.float32)
+    if not chain.smooth:
+        up[np.arange(size), at // times] = 1.0
+        return down, up
+    place = np.clip((at + 0.5) / times - 0.5, 0.0, padded // times - 1.0)
+    low = np.minimum(place.astype(np.int64), padded // times - 2)
+    up[np.arange(size), low] = 1.0 - (place - low)
+    up[np.arange(size), low + 1] = place - low
+    return down, up
+
+
+def shoot_radar(
+    scenery: Scenery, shot: Shot, shares: FloatArray, palette: Palette, chain: Chain, size: int
+) -> FloatArray:
+    """Render the radar image of a date.
+
+    Parameters
+    ----------
+    scenery : Scenery
+        Land and changes, with a margin around the window.
+    shot : Shot
+        Its pass.
+    shares : ndarray of float32, shape (surfaces, y, x)
+        What the pixels consist of on the day.
+    palette : Palette
+        Library of the region.
+    chain : Chain
+        Processing.
+    size : int
+        Rows and columns of the window.
+
+    Returns
+    -------
+    backscatter : ndarray of float32, shape (2, size, size)
+        VV and VH in dB.
+    """
+    one = shot.radar
+    mean = mean_backscatter(scenery, one, shares, palette)
+    rng = np.random.default_rng((one.seed, 421))
+    speckle = rng.standard_gamma(chain.looks, mean.shape, dtype=np.float32)
+    taps = np.array(SPECKLE_TAPS, np.float32) / np.float32(chain.looks**0.5)
+    for axis in (1, 2):
+        before, here, after = (
+            speckle.take(range(k, speckle.shape[axis] - 2 + k), axis=axis) for k in range(3)
+        )
+        speckle = taps[0] * before + taps[1] * here + taps[2] * after
+    mean = mean[:, 1:-1, 1:-1] * speckle
+    top, left = (step - 1 for step in chain.phase)
+    return 10.0 * np.log10(mean[:, top : top + size, left : left + size])
