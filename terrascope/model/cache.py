@@ -27,6 +27,10 @@ class RaggedCache:
         Sequences.
     capacity : int
         Positions to reserve; grows when it is exceeded.
+    block : int
+        Histories are handed out in multiples of so many positions. With more than 1, the steps
+        of a compiled language model meet few shapes instead of a longer one every time, and
+        always a mask; see `terrascope.model.speed`.
 
     Notes
     -----
@@ -35,16 +39,18 @@ class RaggedCache:
     of ``transformers.Cache``, so that the library's language models take this object as it is.
     """
 
-    def __init__(self, rows: int, capacity: int = 0) -> None:
+    def __init__(self, rows: int, capacity: int = 0, block: int = 1) -> None:
         self.lengths = [0] * rows
-        self.capacity = capacity
+        self.block = block
+        self.capacity = _whole_blocks(capacity, block)
         self.keys: list[Tensor] = []
         self.values: list[Tensor] = []
         self._rows: list[int] = list(range(rows))
         self._width = 0
         self._total = 0
+        self._everyone = self._together = True
+        self._index = torch.zeros(rows, dtype=torch.int64)
         self._slots = torch.zeros(rows, 0, dtype=torch.int64)
-        self._index: Tensor | None = None
 
     def begin(
         self, width: int, device: torch.device, rows: Sequence[int] | None = None
@@ -66,23 +72,51 @@ class RaggedCache:
             Of the new tokens in their own sequence, from 0.
         mask : Tensor of bool or None, shape (R, 1, width, total)
             True where a new token may look: at its own past and itself. None where that is
-            plainly causal: the first step of all rows, or one token at equally long histories.
+            plainly causal: a first step, or (without blocks) one token at equally long
+            histories.
         """
-        everyone = len(self.lengths)
-        self._rows = list(range(everyone)) if rows is None else list(rows)
+        self._rows = list(range(len(self.lengths))) if rows is None else list(rows)
         if len(set(self._rows)) != len(self._rows):
             raise ValueError("a row takes part in a step once")
         ends = [self.lengths[row] for row in self._rows]
+        longest = max(ends)
+        even = longest == min(ends)
+        plain = even and (longest == 0 or (width == 1 and self.block == 1))
         self._width = width
-        self._total = max(ends) + width
-        whole = self._rows == list(range(everyone))
-        self._index = None if whole else torch.tensor(self._rows, device=device)
-        positions = torch.tensor(ends, device=device)[:, None] + torch.arange(width, device=device)
-        self._slots = positions
-        if max(ends) == min(ends) and (width == 1 or max(ends) == 0):
+        self._total = longest + width if plain else _whole_blocks(longest + width, self.block)
+        self._everyone = self._rows == list(range(len(self.lengths)))
+        self._together = self._everyone and even and (plain or self.block == 1)
+        self._reserve(self._total)
+        ahead = torch.arange(width, device=device)
+        positions = torch.tensor(ends, device=device)[:, None] + ahead
+        if not self._together:
+            self._index = torch.tensor(self._rows, device=device)
+            self._slots = positions
+        if plain:
             return positions, None
         mask = torch.arange(self._total, device=device) <= positions[:, :, None]
         return positions, mask[:, None]
+
+    def _reserve(self, total: int) -> None:
+        """Make room for histories of `total` positions."""
+        if total <= self.capacity:
+            return
+        held = self.capacity
+        grown = total + _GROWTH if self.keys else total
+        self.capacity = _whole_blocks(grown, self.block)
+        for store in (self.keys, self.values):
+            for layer, old in enumerate(store):
+                store[layer] = self._buffer(old)
+                store[layer][:, :, :held] = old
+
+    def _buffer(self, like: Tensor) -> Tensor:
+        """Allocate one layer: heads, size, precision and device of (R, heads, L, size)."""
+        shape = (len(self.lengths), like.shape[1], self.capacity, like.shape[3])
+        buffer = like.new_zeros(shape)
+        if self.block > 1 and not torch.compiler.is_compiling():
+            # A recorded graph writes to the very memory that it saw.
+            torch._dynamo.mark_static_address(buffer)  # noqa: SLF001 -- as transformers does
+        return buffer
 
     def update(
         self, keys: Tensor, values: Tensor, layer: int, *_: object, **__: object
@@ -104,26 +138,18 @@ class RaggedCache:
             What lies beyond a row's own end is to be masked.
         """
         if layer == len(self.keys):
-            shape = (len(self.lengths), keys.shape[1], max(self.capacity, self._total))
-            self.keys.append(keys.new_zeros(*shape, keys.shape[3]))
-            self.values.append(values.new_zeros(*shape, values.shape[3]))
-        return self._write(self.keys, keys, layer), self._write(self.values, values, layer)
+            self.keys.append(self._buffer(keys))
+            self.values.append(self._buffer(values))
+        return self._write(self.keys[layer], keys), self._write(self.values[layer], values)
 
-    def _write(self, store: list[Tensor], new: Tensor, layer: int) -> Tensor:
-        """Scatter `new` to the rows' own ends."""
-        buffer = store[layer]
-        if buffer.shape[2] < self._total:
-            grown = buffer.new_zeros(*buffer.shape[:2], self._total + _GROWTH, buffer.shape[3])
-            grown[:, :, : buffer.shape[2]] = buffer
-            store[layer] = buffer = grown
-        if self._index is None and len(set(self.lengths)) == 1:
+    def _write(self, buffer: Tensor, new: Tensor) -> Tensor:
+        """Put `new` at the rows' own ends, and return what they have."""
+        if self._together:
             buffer[:, :, self._total - self._width : self._total] = new
             return buffer[:, :, : self._total]
-        rows = self._index if self._index is not None else _arange(new.shape[0], new.device)
-        buffer[rows[:, None], :, self._slots] = new.transpose(1, 2)
-        if self._index is None:
-            return buffer[:, :, : self._total]
-        return buffer[:, :, : self._total].index_select(0, self._index)
+        buffer[self._index[:, None], :, self._slots] = new.transpose(1, 2)
+        history = buffer[:, :, : self._total]
+        return history if self._everyone else history.index_select(0, self._index)
 
     def commit(self, counts: Sequence[int] | None = None) -> None:
         """Close a step.
@@ -177,5 +203,5 @@ class RaggedCache:
         return sum(part.numel() * part.element_size() for part in (*self.keys, *self.values))
 
 
-def _arange(size: int, device: torch.device) -> Tensor:
-    return torch.arange(size, device=device)
+def _whole_blocks(positions: int, block: int) -> int:
+    return -(-positions // block) * block

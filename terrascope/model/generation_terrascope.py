@@ -8,10 +8,8 @@ to some rows, their masks are decoded together, and what belongs behind them is 
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import zlib
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -22,43 +20,12 @@ from terrascope.model.backbone import Encoded, MaskPrompts
 from terrascope.model.cache import RaggedCache
 from terrascope.model.injection import choose_tokens, first_tokens
 from terrascope.model.modeling_terrascope import TerrascopeModel
+from terrascope.model.rows import Row, split_beginnings
 from terrascope.model.sequences import Query, date_of, expand
 from terrascope.model.traces import Generation, Grammar, MaskEvent, Measurer, Sampling
 from terrascope.model.windows import Windows
 
 __all__ = ["Generation", "Grammar", "MaskEvent", "Measurer", "Sampling", "generate"]
-
-
-@dataclasses.dataclass
-class _Row:
-    """The state of one sequence."""
-
-    number: int
-    query: Query
-    question: list[int]
-    forced: list[int]
-    ids: list[int]
-    source: list[int]
-    grammar: Grammar | None = None
-    grammar_state: Any = None
-    hidden: Tensor | None = None
-    draws: torch.Generator | None = None
-    said: list[int] = dataclasses.field(default_factory=list)
-    scores: list[float] = dataclasses.field(default_factory=list)
-    sequence: list[int] = dataclasses.field(default_factory=list)
-    events: list[MaskEvent] = dataclasses.field(default_factory=list)
-    stopped: str = ""
-
-    def queue(self, ids: Sequence[int], source: Sequence[int] | None = None) -> None:
-        """Add positions that are given."""
-        self.ids += ids
-        self.source += [-1] * len(ids) if source is None else source
-        self.sequence += ids
-
-    def say(self, ids: Sequence[int]) -> None:
-        """Add tokens that are said."""
-        self.said += ids
-        self.queue(ids)
 
 
 @torch.no_grad()
@@ -141,9 +108,8 @@ class _Loop:
             self.config.measure_token_id,
             self.config.measure_end_token_id,
         )
-        self.never = sorted(
-            {n for n in never if n is not None and n >= 0 and n != self.config.eos_token_id}
-        )
+        silent = {n for n in never if n is not None and n >= 0 and n != self.config.eos_token_id}
+        self.never = torch.tensor(sorted(silent), device=self.device)
 
     def run(
         self, queries: Sequence[Query], grammars: Sequence[tuple[Grammar, Any] | None]
@@ -155,7 +121,12 @@ class _Loop:
             for number, (query, grammar) in enumerate(zip(queries, grammars, strict=True))
         ]
         longest = max((len(row.ids) + len(row.forced) for row in rows), default=0)
-        self.cache = RaggedCache(len(rows), longest + min(self.limit, 256) + self.config.token_cap)
+        self.cache = RaggedCache(
+            len(rows),
+            longest + min(self.limit, 256) + self.config.token_cap,
+            self.model.history_block,
+        )
+        self.states = torch.empty(0)  # (R, D), of the last position fed to each row
         self._share(rows)
         while active := [row for row in rows if not row.stopped]:
             self._fill(active)
@@ -164,21 +135,11 @@ class _Loop:
             self._feed([row for row in fed if len(row.ids) == 1])
             self._feed([row for row in fed if len(row.ids) > 1])
             self._masks([row for row in fed if ends.get(row.number) == self.seg])
-        return [
-            Generation(
-                ids=tuple(row.said),
-                free=len(row.scores),
-                log_probabilities=tuple(row.scores),
-                events=tuple(row.events),
-                sequence=tuple(row.sequence),
-                stopped=row.stopped,
-            )
-            for row in rows
-        ]
+        return [row.result() for row in rows]
 
     def _open(
         self, number: int, query: Query, images: list[int], grammar: tuple[Grammar, Any] | None
-    ) -> _Row:
+    ) -> Row:
         config = self.config
         ids, source = expand(
             query.prompt,
@@ -188,7 +149,7 @@ class _Loop:
             self.encoded.tokens.shape[3],
         )
         question = list(query.prompt[slice(*query.question)])
-        row = _Row(number, query, question, list(query.response), ids, source)
+        row = Row(number, query, question, list(query.response), ids, source)
         if grammar is not None:
             row.grammar, row.grammar_state = grammar
         if self.sampling.temperature > 0:
@@ -196,29 +157,16 @@ class _Loop:
             row.draws = torch.Generator().manual_seed((self.sampling.seed << 32) + prompt)
         return row
 
-    def _share(self, rows: list[_Row]) -> None:
+    def _share(self, rows: list[Row]) -> None:
         """Run the images of a window once for all its questions, where they begin alike."""
-        groups: dict[tuple[int, ...], list[_Row]] = defaultdict(list)
-        for row in rows:
-            images = [place for place, source in enumerate(row.source) if source >= 0]
-            cut = images[-1] + 1 if images else 0
-            groups[row.query.window, cut, *row.ids[:cut]].append(row)
-        leaders, rests, pairs = [], [], []
-        for (_, cut, *_), members in groups.items():
-            if len(members) == 1 or cut == 0:
-                continue
-            leaders.append(members[0])
-            rests.append((members[0].ids[cut:], members[0].source[cut:]))
-            members[0].ids, members[0].source = members[0].ids[:cut], members[0].source[:cut]
-            for member in members[1:]:
-                member.ids, member.source = member.ids[cut:], member.source[cut:]
-                pairs.append((members[0].number, member.number))
-        self._feed(leaders)
-        for leader, (ids, source) in zip(leaders, rests, strict=True):
-            leader.ids, leader.source = ids, source
+        beginnings = split_beginnings(rows)
+        self._feed([beginning.leader for beginning in beginnings])
+        for beginning in beginnings:
+            beginning.leader.ids, beginning.leader.source = beginning.rest
+        pairs = [(b.leader.number, other) for b in beginnings for other in b.others]
         self.cache.copy([old for old, _ in pairs], [new for _, new in pairs])
 
-    def _fill(self, rows: list[_Row]) -> None:
+    def _fill(self, rows: list[Row]) -> None:
         """Give every row something to take in, or end it."""
         speaking = []
         for row in rows:
@@ -238,24 +186,24 @@ class _Loop:
             if row.stopped:
                 row.ids, row.source = [], []
 
-    def _speak(self, rows: list[_Row]) -> None:
+    def _speak(self, rows: list[Row]) -> None:
         """Choose the next token of every row."""
         if not rows:
             return
-        states = torch.stack([row.hidden for row in rows if row.hidden is not None])
-        logits = self.model.backbone.logits(states).float()
-        logits[:, self.never] = -torch.inf
+        logits = self.model.backbone.logits(self.states[self._numbers(rows)]).float()
+        logits.index_fill_(1, self.never, -torch.inf)
         for place, row in enumerate(rows):
             if row.grammar is not None:
                 allowed = torch.as_tensor(row.grammar.allowed(row.grammar_state))
                 logits[place, ~allowed.to(self.device, torch.bool)] = -torch.inf
         scores = torch.log_softmax(logits, -1)
-        chosen = self._choose(rows, logits)
-        picked = scores.gather(1, chosen[:, None])[:, 0].tolist()
-        for row, token, score in zip(rows, chosen.tolist(), picked, strict=True):
-            self._say(row, token, score)
+        chosen = self._choose(rows, logits)[:, None]
+        # Both to the processor at once: a GPU is waited for once per token.
+        found = torch.cat([chosen.double(), scores.gather(1, chosen).double()], 1).tolist()
+        for row, (token, score) in zip(rows, found, strict=True):
+            self._say(row, int(token), score)
 
-    def _choose(self, rows: list[_Row], logits: Tensor) -> Tensor:
+    def _choose(self, rows: list[Row], logits: Tensor) -> Tensor:
         """Take the likeliest token, or draw one (Gumbel's way, with the row's own draws)."""
         if self.sampling.temperature <= 0:
             return logits.argmax(-1)
@@ -263,7 +211,7 @@ class _Loop:
         gumbel = -torch.log(-torch.log(noise.clamp(min=1e-20)))
         return (logits / self.sampling.temperature + gumbel.to(logits.device)).argmax(-1)
 
-    def _say(self, row: _Row, token: int, score: float) -> None:
+    def _say(self, row: Row, token: int, score: float) -> None:
         if not math.isfinite(score):  # nothing is allowed
             row.stopped = "grammar"
             return
@@ -276,7 +224,7 @@ class _Loop:
         elif len(row.scores) >= self.limit and token != self.seg:
             row.stopped = "length"
 
-    def _feed(self, rows: list[_Row]) -> None:
+    def _feed(self, rows: list[Row]) -> None:
         """Run the queues of some rows through the language model."""
         if not rows:
             return
@@ -295,19 +243,23 @@ class _Loop:
         self.cache.commit(counts)
         ends = torch.tensor(counts, device=self.device) - 1
         last = hidden[torch.arange(len(rows), device=self.device), ends]
-        for row, state in zip(rows, last, strict=True):
-            row.hidden = state
+        if not len(self.states):
+            self.states = last.new_zeros(len(self.cache.lengths), last.shape[1])
+        self.states[self._numbers(rows)] = last
+        for row in rows:
             row.ids, row.source = [], []
 
-    def _masks(self, rows: list[_Row]) -> None:
+    def _numbers(self, rows: list[Row]) -> Tensor:
+        return torch.tensor([row.number for row in rows], device=self.device)
+
+    def _masks(self, rows: list[Row]) -> None:
         """Decode the masks of all rows that were fed ``[SEG]``, and queue what follows."""
         if not rows:
             return
         dates = [self._dates(row) for row in rows]
         window = torch.tensor([row.query.window for row in rows], device=self.device)
         before, date = torch.tensor(dates, device=self.device).unbind(1)
-        states = torch.stack([row.hidden for row in rows if row.hidden is not None])
-        prompts = MaskPrompts(states, window, before, date)
+        prompts = MaskPrompts(self.states[self._numbers(rows)], window, before, date)
         logits = self.model.backbone.decode_masks(self.encoded, prompts)
         probability = self.model.mask_probability(logits)
         injections = choose_tokens(
@@ -337,7 +289,7 @@ class _Loop:
             if not row.forced and len(row.scores) >= self.limit:
                 row.stopped = "length"
 
-    def _dates(self, row: _Row) -> tuple[int, int]:
+    def _dates(self, row: Row) -> tuple[int, int]:
         """Read the indicator written since the last mask of this row."""
         said = row.said[:-1]
         masks = [place for place, token in enumerate(said) if token == self.seg]

@@ -86,6 +86,8 @@ class TerrascopeModel(PreTrainedModel):  # type: ignore[no-untyped-call]
     _no_split_modules = ["Block"]  # noqa: RUF012 -- declared by transformers
     config: TerrascopeConfig
     _supports_sdpa = True
+    history_block: int = 1
+    """Positions by which the history of a generation grows; `terrascope.model.speed` sets it."""
 
     def __init__(self, config: TerrascopeConfig, **parts: PreTrainedModel) -> None:
         super().__init__(config)

@@ -18,24 +18,31 @@ steps = st.lists(
 
 
 @settings(max_examples=60, deadline=None)
-@given(steps=steps, seed=st.integers(0, 2**31), capacity=st.sampled_from([0, 3, 40]))
+@given(
+    steps=steps,
+    seed=st.integers(0, 2**31),
+    capacity=st.sampled_from([0, 3, 40]),
+    block=st.sampled_from([1, 4, 16]),
+)
 def test_every_row_sees_its_own_history_and_nothing_else(
-    steps: list[tuple[list[int], int]], seed: int, capacity: int
+    steps: list[tuple[list[int], int]], seed: int, capacity: int, block: int
 ) -> None:
     generator = torch.Generator().manual_seed(seed)
-    cache = RaggedCache(ROWS, capacity)
+    cache = RaggedCache(ROWS, capacity, block)
     truth = [[torch.zeros(HEADS, 0, SIZE) for _ in range(LAYERS)] for _ in range(ROWS)]
     for rows, width in steps:
         counts = [int(torch.randint(1, width + 1, (1,), generator=generator)) for _ in rows]
         positions, mask = cache.begin(width, torch.device("cpu"), rows)
         if mask is None:
-            assert width == 1 or not any(truth[row][0].shape[1] for row in rows)
+            history = any(truth[row][0].shape[1] for row in rows)
+            assert not history or (width == 1 and block == 1)
             total = truth[rows[0]][0].shape[1] + width
             mask = torch.ones(width, total).tril(total - width).bool().expand(len(rows), 1, -1, -1)
         assert positions[:, 0].tolist() == [truth[row][0].shape[1] for row in rows]
         for layer in range(LAYERS):
             new = torch.randn(len(rows), HEADS, width, SIZE, generator=generator)
             keys, values = cache.update(new, -new, layer)
+            assert keys.shape[2] == mask.shape[3]
             torch.testing.assert_close(values, -keys)
             for place, row in enumerate(rows):
                 truth[row][layer] = torch.cat(
@@ -61,6 +68,19 @@ def test_copied_rows_go_their_own_ways() -> None:
     keys, _ = cache.update(new, new, 0)
     torch.testing.assert_close(keys[:, :, :4], first.expand(3, -1, -1, -1))
     torch.testing.assert_close(keys[:, :, 4:], new)
+
+
+def test_in_blocks_the_steps_of_many_rows_have_few_shapes() -> None:
+    cache = RaggedCache(2, block=8)
+    shapes = set()
+    for width in (5, *[1] * 30):
+        _, mask = cache.begin(width, torch.device("cpu"))
+        keys, _ = cache.update(*[torch.randn(2, HEADS, width, SIZE)] * 2, 0)
+        cache.commit([width, 1])
+        if width == 1:
+            assert mask is not None
+            shapes.add((keys.shape, mask.shape))
+    assert len(shapes) == -(-35 // 8)
 
 
 def test_a_row_cannot_take_part_twice() -> None:
