@@ -37,7 +37,7 @@ test: install services
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow and not online and not gpu" $(PYTEST_ARGS)
 
 test-slow: install services
-	$(BIN)/python -m pytest -m "slow" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "slow" --timeout 1800 --session-timeout 10800 $(PYTEST_ARGS)
 
 lint: install
 	$(BIN)/ruff check .
