@@ -161,6 +161,8 @@ def add_adapters(
         trainable_token_indices=dict.fromkeys(_ROWS, sorted(tokens)),
     )
     LoraModel(_language(model), config, "default")
+    # New modules start in training mode: in a model that is scored their dropout has to rest.
+    model.train(mode=model.training)
     train_parts(model, PARTS)
     for parameter in model.parameters():
         if parameter.requires_grad:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,7 @@ from terrascope.vocabulary import SPECIAL_TOKENS
 from ..model.samples import random_masks, random_windows, tiny_model  # noqa: TID252
 from ..model.tiny8b import byte_tokenizer, tiny_8b  # noqa: TID252
 
-SETTINGS = LoraSettings(rank=4, alpha=8.0, dropout=0.0)
+SETTINGS = LoraSettings(rank=4, alpha=8.0, dropout=0.2)
 RESPONSE = "<think>Image: t_1[SEG]water Image: t_1 to t_2[SEG]</think><answer>yes</answer><eos>"
 LANGUAGE = "backbone.vision_language.model.language_model."
 EMBEDDING, HEAD = f"{LANGUAGE}embed_tokens", "backbone.vision_language.lm_head"
@@ -48,6 +49,15 @@ class Task:
 
     def run(self, model: TerrascopeModel) -> TerrascopeOutput:
         return model(self.windows, self.queries, truth=self.truth)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Matrices this small are multiplied faster alone."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
