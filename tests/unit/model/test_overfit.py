@@ -14,7 +14,8 @@ from terrascope.model.tokenization_nano import NanoTokenizer
 
 from .overfit import Scenes, answer, build, make_scenes, train
 
-pytestmark = pytest.mark.slow
+# Minutes on two free cores, a multiple of that on busy ones.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 STEPS = 262
 CORES = 2
