@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from terrascope.sim.cover import Cover
+from terrascope.sim.canvas import Cover
 from terrascope.types import ChangeKind
 from terrascope.vocabulary import CLASS_CODES
 
@@ -25,6 +25,21 @@ _CLASS_NAMES = {
     Cover.QUARRY: "bare land",
     Cover.WETLAND: "wetland",
     Cover.HEDGE: "tree",
+    Cover.LAKE: "water",
+    Cover.SEA: "water",
+    Cover.SAND: "bare land",
+    Cover.ROCK: "bare land",
+    Cover.BARE_SOIL: "bare land",
+    Cover.HEATH: "shrub",
+    Cover.SCRUB: "shrub",
+    Cover.MAQUIS: "shrub",
+    Cover.STEPPE: "shrub",
+    Cover.DRY_GRASS: "grass",
+    Cover.MARSH: "wetland",
+    Cover.BOG: "wetland",
+    Cover.SWAMP: "wetland",
+    Cover.CITY: "developed area",
+    Cover.PARK: "grass",
 }
 
 _REVERSES = {
@@ -46,7 +61,8 @@ def _table(codes: dict[Cover, str]) -> NDArray[np.uint8]:
 
 
 CLASS_OF: NDArray[np.uint8] = _table(_CLASS_NAMES)
-"""Class code by `Cover`, shape (256,); gardens belong to the settlement, hedges are trees."""
+"""Class code by `Cover`, shape (256,); gardens belong to the settlement, hedges are
+trees, tidal flats have no class."""
 
 REVERSE: NDArray[np.uint8] = np.array(
     [_REVERSES.get(ChangeKind(code), ChangeKind.NONE) for code in range(8)], np.uint8

@@ -2,78 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
-import enum
-
 import numpy as np
 from numpy.typing import NDArray
 
-from terrascope.sim.terrain import Box, Site, SiteKind, Terrain, bounds
+from terrascope.sim.canvas import WATERS, Canvas, Cover, Window, blob
+from terrascope.sim.terrain import Site, SiteKind, Terrain
 from terrascope.sim.textures import cells, mix, uniform
-from terrascope.types import BoolArray, FloatArray
+from terrascope.sim.town import build_town
+from terrascope.sim.wild import flood_lakes, grow_wild, lay_coast, turn_pivots
+from terrascope.types import FloatArray
 
 __all__ = ["Cover", "Window", "cover_ground"]
-
-
-class Cover(enum.IntEnum):
-    """Land cover of a pixel before any change."""
-
-    WATER = 1
-    CONIFER = 2
-    BROADLEAF = 3
-    YOUNG_FOREST = 4
-    CROP = 5
-    GRASS = 6
-    GARDEN = 7
-    HOUSES = 8
-    HALLS = 9
-    ROAD = 10
-    QUARRY = 11
-    WETLAND = 12
-    HEDGE = 13
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Window:
-    """Pixels to be covered, and what is known of them; all arrays of shape (y, x).
-
-    Parameters
-    ----------
-    x_m, y_m : ndarray of float64
-        Ground coordinates.
-    coarse, fine : ndarray of float32
-        Textures of unit variance.
-    river_m, width_m : ndarray of float32
-        Distance to the nearest river, and its width.
-    above_m : ndarray of float32
-        Height above the nearest river.
-    """
-
-    x_m: NDArray[np.float64]
-    y_m: NDArray[np.float64]
-    coarse: FloatArray
-    fine: FloatArray
-    river_m: FloatArray
-    width_m: FloatArray
-    above_m: FloatArray
-
-    @property
-    def box(self) -> Box:
-        """West, south, east, north of the pixel centres in metres."""
-        return bounds(self.x_m, self.y_m)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Canvas:
-    """Covers and parcel names while they are being painted."""
-
-    cover: NDArray[np.uint8]
-    key: NDArray[np.uint64]
-
-    def paint(self, where: BoolArray, code: Cover, name: NDArray[np.uint64]) -> None:
-        """Give some pixels a cover and a parcel, in place."""
-        self.cover[where] = code
-        self.key[where] = np.broadcast_to(name, self.key.shape)[where]
 
 
 def cover_ground(
@@ -98,28 +37,33 @@ def cover_ground(
         Tramlines and headlands of fields.
     """
     canvas, rows = _countryside(terrain, window)
+    grow_wild(terrain, window, canvas)
+    turn_pivots(terrain, window, canvas)
     _wet(terrain, window, canvas)
+    flood_lakes(terrain, window, canvas)
+    lay_coast(terrain, window, canvas)
+    build_town(terrain, window, canvas)
     for site in terrain.sites(SiteKind.QUARRY, window.box):
-        inside = _blob(window, site, window.coarse, 0.22) < 1.0
-        canvas.paint(inside & (canvas.cover != Cover.WATER), Cover.QUARRY, mix(site.key, 3))
+        inside = blob(window, site, window.coarse, 0.22) < 1.0
+        canvas.paint(inside & ~np.isin(canvas.cover, WATERS), Cover.QUARRY, mix(site.key, 3))
     for site in terrain.sites(SiteKind.VILLAGE, window.box):
         _settle(site, window, canvas)
     return canvas.cover, canvas.key, rows
 
 
-def _countryside(terrain: Terrain, window: Window) -> tuple[_Canvas, FloatArray]:
+def _countryside(terrain: Terrain, window: Window) -> tuple[Canvas, FloatArray]:
     """Divide open land into parcels, and cover it with forest, fields and meadows."""
     layout, seed, above = terrain.layout, terrain.seed, window.above_m
     x_m, y_m = window.x_m, window.y_m
-    block, edge, centre_x, centre_y = cells(x_m, y_m, 6.0 * layout.field_m, seed + 5)
-    angle = uniform(block, 31) * np.pi
+    block, edge, centre_x, centre_y = cells(x_m, y_m, layout.field_block * layout.field_m, seed + 5)
+    angle = uniform(block, 31) * np.pi * layout.field_turn
     cos, sin = np.cos(angle), np.sin(angle)
     along = (x_m - centre_x) * cos + (y_m - centre_y) * sin
     across = (y_m - centre_y) * cos - (x_m - centre_x) * sin
     width = layout.field_m * (0.6 + 0.8 * uniform(block, 32))
     strip, strip_edge = _intervals(across, width, block)
     strip_key = mix(block, strip)
-    length = 2.2 * layout.field_m * (0.6 + 0.9 * uniform(strip_key, 33))
+    length = layout.field_ratio * layout.field_m * (0.6 + 0.9 * uniform(strip_key, 33))
     piece, piece_edge = _intervals(along, length, strip_key)
     field = mix(block, strip, piece)
     border = np.minimum(np.minimum(strip_edge, piece_edge), edge)
@@ -144,11 +88,11 @@ def _countryside(terrain: Terrain, window: Window) -> tuple[_Canvas, FloatArray]
     meadow = uniform(field, 37) < layout.grass + 0.35 * low
     cover = np.where(is_forest, tree, np.where(meadow, Cover.GRASS, Cover.CROP)).astype(np.uint8)
     key = np.where(is_forest, stand, field)
-    canvas = _Canvas(cover, key)
-    ride = is_forest & (stand_edge < 4.5) & (uniform(stand, 38) < 0.6)
+    canvas = Canvas(cover, key)
+    ride = is_forest & (stand_edge < 4.5) & (uniform(stand, 38) < layout.rides)
     canvas.paint(ride, Cover.GRASS, mix(seed, 39))
-    bank = ~is_forest & (border < 5.0)
-    hedge = bank & (uniform(mix(field, np.floor(along / 70.0)), 40) < 0.16)
+    bank = ~is_forest & (border < layout.bank_m)
+    hedge = bank & (uniform(mix(field, np.floor(along / 70.0)), 40) < layout.hedges)
     canvas.paint(bank, Cover.GRASS, mix(block, 41))
     canvas.paint(hedge, Cover.HEDGE, mix(block, 42))
     headland = piece_edge < 18.0
@@ -180,7 +124,7 @@ def _threshold(share: float) -> float:
 _LEVELS = (9.0, 0.95, 0.55, 0.22, -0.15, -0.6, -9.0)
 
 
-def _wet(terrain: Terrain, window: Window, canvas: _Canvas) -> None:
+def _wet(terrain: Terrain, window: Window, canvas: Canvas) -> None:
     """Put rivers, their wooded banks, ponds and reed belts on the land, in place."""
     x_m, y_m, fine, cover = window.x_m, window.y_m, window.fine, canvas.cover
     river_m, width_m, above = window.river_m, window.width_m, window.above_m
@@ -192,26 +136,17 @@ def _wet(terrain: Terrain, window: Window, canvas: _Canvas) -> None:
     water = river_m < width_m / 2
     canvas.paint(water, Cover.WATER, mix(terrain.seed, 63))
     for site in terrain.sites(SiteKind.POND, window.box):
-        ratio = _blob(window, site, patch, 0.14)
+        ratio = blob(window, site, patch, 0.14)
         belt = (ratio < 1.0 + 45.0 / site.radius_m * (1 + 0.5 * patch)) & (cover != Cover.WATER)
         canvas.paint(belt, Cover.WETLAND, mix(site.key, 64))
         canvas.paint(ratio < 1.0, Cover.WATER, mix(site.key, 65))
 
 
-def _blob(window: Window, site: Site, wobble: FloatArray, size: float) -> FloatArray:
-    """Return distance over radius of a lobed, wobbly disk: below 1 is inside."""
-    east, north = window.x_m - site.x_m, window.y_m - site.y_m
-    bearing = np.arctan2(north, east) - site.angle
-    lobes = 1.0 + 0.24 * np.cos(2 * bearing) + 0.12 * np.cos(3 * bearing + site.angle * 7)
-    ratio = np.hypot(east, north) / (site.radius_m * lobes) + size * 0.5 * wobble
-    return ratio.astype(np.float32)
-
-
-def _settle(site: Site, window: Window, canvas: _Canvas) -> None:
+def _settle(site: Site, window: Window, canvas: Canvas) -> None:
     """Build a village with streets, plots, gardens and a quarter of halls, in place."""
     cover = canvas.cover
-    ratio = _blob(window, site, window.coarse, 0.45)
-    inside = (ratio < 1.0) & (cover != Cover.WATER)
+    ratio = blob(window, site, window.coarse, 0.45)
+    inside = (ratio < 1.0) & ~np.isin(cover, WATERS)
     if not inside.any():
         return
     u, v = site.along_across(window.x_m, window.y_m)

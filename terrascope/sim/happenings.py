@@ -10,7 +10,7 @@ import numpy as np
 
 from terrascope.sim.alterations import Alter, Alteration
 from terrascope.sim.climate import Climate
-from terrascope.sim.cover import Cover
+from terrascope.sim.canvas import SHRUBS, WETLANDS, Cover
 from terrascope.sim.draws import Draws
 from terrascope.sim.land import Land
 from terrascope.sim.shapes import Ground, blob, boxes, line, mosaic, outbreak, shore, stands, valley
@@ -19,7 +19,8 @@ from terrascope.types import BoolArray, FloatArray
 __all__ = ["draw_alterations"]
 
 _WOODS = (Cover.CONIFER, Cover.BROADLEAF)
-_LOW = (Cover.CROP, Cover.GRASS)
+_LOW = (Cover.CROP, Cover.GRASS, Cover.DRY_GRASS)
+_PLANTS = (*_WOODS, *SHRUBS, *_LOW, Cover.YOUNG_FOREST, Cover.HEDGE)
 _MIN_PIXELS = 5
 _CHANGING = 0.70  # share of samples in which something is tried to happen between the dates
 
@@ -42,21 +43,25 @@ class _Recipe:
 _RECIPES: dict[Alter, _Recipe] = {
     Alter.FELLING: _Recipe(_WOODS, (boxes, stands, blob), 1.6, (3, 40), 0.25),
     Alter.INSECTS: _Recipe((Cover.CONIFER,), (outbreak,), 2.2, (20, 120), 0.30),
-    Alter.FIRE: _Recipe(
-        (*_WOODS, Cover.YOUNG_FOREST, Cover.GRASS, Cover.HEDGE), (mosaic,), 1.2, (1, 8), 0.33
-    ),
+    Alter.FIRE: _Recipe(_PLANTS, (mosaic,), 1.2, (1, 8), 0.33),
     Alter.WINDTHROW: _Recipe(_WOODS, (outbreak, blob), 0.5, (1, 2), 0.2),
-    Alter.CLEARING: _Recipe((*_WOODS, Cover.YOUNG_FOREST), (boxes,), 0.5, (5, 60), 0.25),
-    Alter.FLOOD: _Recipe((*_LOW, Cover.WETLAND), (valley,), 1.3, (1, 4), 0.33, (8, 70)),
-    Alter.RESERVOIR: _Recipe((*_LOW, *_WOODS, Cover.WETLAND), (valley,), 0.5, (10, 90), 0.3),
-    Alter.DRAWDOWN: _Recipe((Cover.WATER,), (shore,), 1.3, (5, 120), 0.3),
-    Alter.EARTHWORKS: _Recipe((*_LOW, *_WOODS), (boxes, blob), 0.7, (5, 60), 0.15),
-    Alter.BUILDING: _Recipe((*_LOW, *_WOODS), (boxes, blob), 1.3, (60, 300), 0.2),
-    Alter.SOLAR: _Recipe(_LOW, (boxes,), 0.3, (30, 120), 0.15),
-    Alter.ROADWORKS: _Recipe((*_LOW, *_WOODS), (line,), 0.3, (60, 300), 0.05),
-    Alter.MINING: _Recipe((*_LOW, *_WOODS, Cover.YOUNG_FOREST), (blob,), 0.8, (60, 500), 0.3),
+    Alter.CLEARING: _Recipe((*_WOODS, *SHRUBS, Cover.YOUNG_FOREST), (boxes,), 0.5, (5, 60), 0.25),
+    Alter.FLOOD: _Recipe(
+        (*_LOW, *WETLANDS, *SHRUBS, Cover.SAND), (valley,), 1.3, (1, 4), 0.33, (8, 70)
+    ),
+    Alter.RESERVOIR: _Recipe((*_PLANTS, *WETLANDS), (valley,), 0.5, (10, 90), 0.3),
+    Alter.DRAWDOWN: _Recipe((Cover.WATER, Cover.LAKE), (shore,), 1.3, (5, 120), 0.3),
+    Alter.EARTHWORKS: _Recipe(_PLANTS, (boxes, blob), 0.7, (5, 60), 0.15),
+    Alter.BUILDING: _Recipe(
+        (*_PLANTS, Cover.BARE_SOIL, Cover.PARK), (boxes, blob), 1.3, (60, 300), 0.2
+    ),
+    Alter.SOLAR: _Recipe((*_LOW, Cover.STEPPE, Cover.BARE_SOIL), (boxes,), 0.3, (30, 120), 0.15),
+    Alter.ROADWORKS: _Recipe(_PLANTS, (line,), 0.3, (60, 300), 0.05),
+    Alter.MINING: _Recipe(_PLANTS, (blob,), 0.8, (60, 500), 0.3),
     Alter.LANDSLIDE: _Recipe((Cover.GRASS, *_WOODS), (line,), 0.2, (1, 2), 0.04),
-    Alter.DEMOLITION: _Recipe((Cover.HOUSES, Cover.HALLS), (boxes,), 0.3, (10, 60), 0.05),
+    Alter.DEMOLITION: _Recipe(
+        (Cover.HOUSES, Cover.HALLS, Cover.CITY), (boxes,), 0.3, (10, 60), 0.05
+    ),
 }
 
 

@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
-from terrascope.sim.cover import Cover, Window, cover_ground
+from terrascope.sim.canvas import WATERS, Cover, Window
+from terrascope.sim.cover import cover_ground
 from terrascope.sim.terrain import Box, Layout, Terrain, bounds
 from terrascope.sim.textures import mix, uniform
 from terrascope.types import BoolArray, FloatArray
@@ -182,7 +184,7 @@ def make_land(
     window = Window(x_m, y_m, coarse, fine, river_m, width_m, above)
     cover, key, rows = cover_ground(terrain, window)
     roads = terrain.roads(x_m, y_m, window.box)
-    road = np.where(cover == Cover.WATER, 0.0, roads).astype(np.float32)
+    road = np.where(np.isin(cover, (*WATERS, Cover.TIDAL)), 0.0, roads).astype(np.float32)
     units, unit = _number(key, cover)
     return Land(
         terrain=terrain,
@@ -214,6 +216,11 @@ def _slope(
     terrain: Terrain, x_m: NDArray[Any], y_m: NDArray[Any], elevation_m: FloatArray
 ) -> FloatArray:
     """Differentiate the relief over 40 m: what tilts towards the sun or the radar."""
+    if terrain.layout.smooth:
+        flat = ndimage.uniform_filter(elevation_m, 9, mode="nearest")
+        flat = ndimage.uniform_filter(flat, 5, mode="nearest")
+        down, east_rise = np.gradient(flat, 10.0)
+        return np.stack([east_rise, -down])
     step = 40.0
     slopes = []
     for east, north in ((step, 0.0), (0.0, step)):
@@ -228,6 +235,6 @@ def _gaps(terrain: Terrain, x_m: NDArray[Any], y_m: NDArray[Any], fine: FloatArr
     patch = terrain.coarse.sample(x_m, y_m, shift=(6100.0, 2700.0))
     holes = terrain.fine.sample(x_m, y_m, shift=(3000.0, 1000.0))
     single = np.clip(0.07 + 0.05 * fine, 0.0, 0.3)
-    opening = np.clip((0.7 * holes + 0.6 * patch - 1.9) * 1.2, 0.0, 0.85)
+    opening = np.clip((0.7 * holes + 0.6 * patch - 1.9 + terrain.layout.openness) * 1.2, 0.0, 0.85)
     gap: FloatArray = np.maximum(single, opening).astype(np.float32)
     return gap

@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from terrascope.sensors import S2_BANDS
 from terrascope.sim import phenology
-from terrascope.sim.cover import Cover
+from terrascope.sim.canvas import WATERS
 from terrascope.sim.palette import Palette
 from terrascope.sim.scenery import Scenery
 from terrascope.sim.sky import Clouds, block_mean, classify, make_clouds
@@ -148,7 +148,7 @@ def light_ground(
     amounts = np.take(
         np.ascontiguousarray(phenology.variation(land.units, day).T), land.unit, axis=1
     )
-    grain = np.where(land.cover == Cover.WATER, 0.06, 0.32).astype(np.float32)
+    grain = np.where(land.is_cover(*WATERS), 0.06, 0.32).astype(np.float32)
     coarse, fine = land.coarse * grain, land.fine * grain
     amounts[0] += coarse + fine
     amounts[1] += 0.8 * np.roll(coarse, 17, axis=1) - 0.3 * fine

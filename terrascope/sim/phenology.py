@@ -14,8 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from terrascope.sim.cover import Cover
+from terrascope.sim.canvas import WATERS, Cover
+from terrascope.sim.climate import TEMPERATE, Climate
 from terrascope.sim.land import Units
+from terrascope.sim.natural import Season, natural_shares
 from terrascope.sim.spectra import Surface
 from terrascope.sim.textures import uniform
 from terrascope.types import BoolArray, FloatArray
@@ -139,7 +141,7 @@ def mowing_days(units: Units, year: int) -> FloatArray:
     return np.where(mown[None, :], days, np.nan).astype(np.float32)
 
 
-def surface_shares(units: Units, day: dt.date) -> FloatArray:
+def surface_shares(units: Units, day: dt.date, climate: Climate = TEMPERATE) -> FloatArray:
     """Return what every parcel consists of on a day.
 
     Parameters
@@ -148,6 +150,8 @@ def surface_shares(units: Units, day: dt.date) -> FloatArray:
         Parcels of any cover.
     day : datetime.date
         Any date.
+    climate : Climate
+        Of the region.
 
     Returns
     -------
@@ -155,11 +159,20 @@ def surface_shares(units: Units, day: dt.date) -> FloatArray:
         Rows sum to 1.
     """
     shares = np.zeros((units.key.size, len(Surface)), np.float32)
+    tide = float(uniform(day.toordinal(), 154))
+    day = day - dt.timedelta(days=climate.shift_days)
     since = float((day - dt.date(day.year, 1, 1)).days)
-    _fields(units, day, since, shares)
-    _meadows(units, day, since, shares)
-    _forests(units, day, since, shares)
+    _fields(units, day, since, shares, climate)
+    _meadows(units, day, since, shares, climate)
+    _forests(units, day, since, shares, climate)
     _fixed(units, shares)
+    wild = Season(
+        grass=_sward_green(units, day, climate),
+        leaf=float(_leaves(since, 3.0 * _season(day.year), climate)),
+        tide=tide,
+    )
+    lots = np.stack([units.draw(155), units.draw(156), units.draw(157)])
+    natural_shares(units.cover, lots, wild, shares)
     return shares
 
 
@@ -179,7 +192,7 @@ def variation(units: Units, day: dt.date) -> FloatArray:
         Amounts of the rows of `terrascope.sim.spectra.VARIATION`.
     """
     amounts = np.empty((units.key.size, 4), np.float32)
-    dull = np.isin(units.cover, (Cover.WATER, Cover.ROAD))
+    dull = np.isin(units.cover, (*WATERS, Cover.TIDAL, Cover.ROAD))
     for k in range(4):
         amounts[:, k] = (
             0.55 * _normal(units, 120 + k, 0)
@@ -209,26 +222,32 @@ def _rise(day: Any, middle: Any, days: Any) -> Any:
     return 1.0 / (1.0 + np.exp(-(day - middle) / (0.55 * days)))
 
 
-def _fields(units: Units, day: dt.date, since: float, shares: FloatArray) -> None:
+def _fields(units: Units, day: dt.date, since: float, shares: FloatArray, climate: Climate) -> None:
     """Fill the rows of fields: this year's crop, its stubble, and what is sown for the next."""
     is_field = units.cover == Cover.CROP
     if not is_field.any():
         return
     year = day.year
+    at = since + climate.spread_days * (units.draw(151) - 0.5)
     vigour = 1.0 + 0.07 * _normal(units, 108, year)
-    green, flower, straw = _standing(units, year, since)
+    green, flower, straw = _standing(units, year, at)
     harvest = harvest_day(units, year)
     after = np.where(np.isnan(harvest), np.inf, harvest)
-    cut = since >= after
-    ago = np.where(cut, since - after, 0.0)
+    cut = at >= after
+    ago = np.where(cut, at - after, 0.0)
     tilled = 6.0 + 38.0 * units.draw(109)
     stubble = np.where(ago < tilled, 0.66 * np.exp(-ago / 60.0), 0.10)
     straw = np.where(cut, stubble, straw)
     volunteer = np.where(units.draw(110) < 0.35, 0.55, 0.12) * _rise(ago, tilled + 22.0, 9.0)
-    winter = _rise(since, 330.0, 8.0)
+    winter = _rise(at, 330.0, 8.0)
     green = np.where(cut, volunteer * (1.0 - winter), green)
-    following, _, _ = _standing(units, year + 1, since - _days_of(year))
+    following, _, _ = _standing(units, year + 1, at - _days_of(year))
     green = np.maximum(green, following)
+    fallow = uniform(units.key, 152, year) < climate.fallow
+    weeds = 0.45 * units.draw(153) * _sward_green(units, day, climate)
+    green = np.where(fallow, weeds, green)
+    straw = np.where(fallow, 0.3 * units.draw(153), straw)
+    flower = np.where(fallow, 0.0, flower)
     green = np.clip(green * vigour, 0.0, 0.97)
     flower = np.minimum(flower, green)
     straw = np.clip(straw, 0.0, 1.0 - green)
@@ -245,11 +264,11 @@ def _fields(units: Units, day: dt.date, since: float, shares: FloatArray) -> Non
     ):
         rows[:, surface] = np.where(ley, 0.0, share)[is_field]
     shares[is_field] = rows
-    _sward(units, day, ley, 0.9, shares)
+    _sward(units, day, ley, 0.9, shares, climate)
 
 
 def _standing(
-    units: Units, year: int, since: float
+    units: Units, year: int, since: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Return green, flowering and ripe share of the crop to be harvested in `year`."""
     crop = crop_of(units, year)
@@ -260,15 +279,15 @@ def _standing(
         here = (crop == code) & (since < np.where(np.isnan(harvest), -np.inf, harvest))
         if not here.any():
             continue
-        late = shift[here]
-        cover = cal.winter_cover * _rise(since, cal.emerged + late + 14.0, 9.0)
-        cover = np.where(since >= cal.emerged + late, cover, 0.0)
-        cover = cover + (cal.peak - cal.winter_cover) * _rise(since, cal.rise + late, cal.rise_days)
-        dry = _rise(since, cal.ripening + late, cal.ripening_days)
+        late, at = shift[here], since[here]
+        cover = cal.winter_cover * _rise(at, cal.emerged + late + 14.0, 9.0)
+        cover = np.where(at >= cal.emerged + late, cover, 0.0)
+        cover = cover + (cal.peak - cal.winter_cover) * _rise(at, cal.rise + late, cal.rise_days)
+        dry = _rise(at, cal.ripening + late, cal.ripening_days)
         ripe[here] = 0.86 * cover * dry
         green[here] = cover * (1.0 - 0.93 * dry)
         if code == Crop.RAPE:
-            bloom = np.exp(-(((since - 124.0 - late) / 11.0) ** 2))
+            bloom = np.exp(-(((at - 124.0 - late) / 11.0) ** 2))
             flower[here] = 0.75 * bloom * green[here]
     return green, flower, ripe
 
@@ -277,29 +296,35 @@ def _days_of(year: int) -> float:
     return float((dt.date(year + 1, 1, 1) - dt.date(year, 1, 1)).days)
 
 
-def _meadows(units: Units, day: dt.date, since: float, shares: FloatArray) -> None:
+def _meadows(
+    units: Units, day: dt.date, since: float, shares: FloatArray, climate: Climate
+) -> None:
     """Fill the rows of grass of all kinds."""
     for cover, lush in ((Cover.GRASS, 0.88), (Cover.GARDEN, 0.62), (Cover.WETLAND, 0.7)):
-        _sward(units, day, units.cover == cover, lush, shares)
-    garden = units.cover == Cover.GARDEN
+        _sward(units, day, units.cover == cover, lush, shares, climate)
+    garden, leaf = units.cover == Cover.GARDEN, _leaves(since, 0.0, climate)
     shares[garden] *= 0.8
-    shares[garden, Surface.BROADLEAF] += np.float32(0.2 * _leaves(since, 0.0))
-    shares[garden, Surface.LITTER] += np.float32(0.2 * (1.0 - _leaves(since, 0.0)))
+    shares[garden, Surface.BROADLEAF] += np.float32(0.2 * leaf)
+    shares[garden, Surface.LITTER] += np.float32(0.2 * (1.0 - leaf))
     reed = units.cover == Cover.WETLAND
     shares[reed] *= 0.72
     shares[reed, Surface.WATER] += 0.13
     shares[reed, Surface.STRAW] += 0.15
 
 
-def _sward(units: Units, day: dt.date, here: BoolArray, lush: float, shares: FloatArray) -> None:
+def _sward(
+    units: Units,
+    day: dt.date,
+    here: BoolArray,
+    lush: float,
+    shares: FloatArray,
+    climate: Climate,
+) -> None:
     """Fill rows of grass: season, summer drought of the year, and cuts."""
     if not here.any():
         return
     since = float((day - dt.date(day.year, 1, 1)).days)
-    late = 4.0 * _season(day.year)
-    season = 0.62 + 0.38 * _rise(since, 100.0 + late, 14.0) * (1 - _rise(since, 300.0 + late, 14.0))
-    drought = float(uniform(day.year, 113)) * np.exp(-(((since - 225.0) / 38.0) ** 2))
-    green = lush * season * (1.0 - 0.22 * drought) * (1.0 + 0.06 * _normal(units, 114, day.year))
+    green = lush * _sward_green(units, day, climate)
     for cut in mowing_days(units, day.year):
         ago = since - np.where(np.isnan(cut), np.inf, cut)
         green = np.where(ago >= 0, green * (1.0 - 0.42 * np.exp(-np.maximum(ago, 0) / 13.0)), green)
@@ -312,16 +337,32 @@ def _sward(units: Units, day: dt.date, here: BoolArray, lush: float, shares: Flo
     shares[here] = rows
 
 
-def _leaves(since: float, late: Any) -> Any:
-    """Return the leaf cover of deciduous trees, 0 to 1."""
-    return _rise(since, 118.0 + late, 9.0) * (1.0 - _rise(since, 299.0 + late, 10.0))
+def _sward_green(units: Units, day: dt.date, climate: Climate) -> NDArray[np.float64]:
+    """Return how green grass is that nobody cuts, per parcel: season, and drought of the year."""
+    since = float((day - dt.date(day.year, 1, 1)).days)
+    late = 4.0 * _season(day.year)
+    season = 0.62 + 0.38 * _rise(since, 100.0 + late, 14.0) * (1 - _rise(since, 300.0 + late, 14.0))
+    season = season + climate.mild * (1.0 - season)
+    drought = float(uniform(day.year, 113)) * np.exp(-(((since - 225.0) / 38.0) ** 2))
+    parched = climate.dry * np.exp(-(((since - 218.0) / 75.0) ** 4))
+    luck = 1.0 + 0.06 * _normal(units, 114, day.year)
+    green: NDArray[np.float64] = season * (1.0 - 0.22 * drought) * (1.0 - 0.92 * parched) * luck
+    return green
 
 
-def _forests(units: Units, day: dt.date, since: float, shares: FloatArray) -> None:
+def _leaves(since: float, late: Any, climate: Climate) -> Any:
+    """Return the leaf cover of broadleaved trees, 0 to 1."""
+    summer = _rise(since, 118.0 + late, 9.0) * (1.0 - _rise(since, 299.0 + late, 10.0))
+    return summer + climate.evergreen * (1.0 - summer)
+
+
+def _forests(
+    units: Units, day: dt.date, since: float, shares: FloatArray, climate: Climate
+) -> None:
     """Fill the rows of stands and hedges; low sun lengthens the shade between crowns."""
     low_sun = 0.5 + 0.5 * np.cos(2 * np.pi * (since - 356.0) / 365.25)
     late = 3.0 * _season(day.year) + 4.0 * _normal(units, 115, 0)
-    leaf = _leaves(since, late)
+    leaf = _leaves(since, late, climate)
     dense = np.clip(0.62 + 0.09 * _normal(units, 116, 0), 0.4, 0.85)
     guest = np.clip(0.12 + 0.10 * _normal(units, 117, 0), 0.0, 0.4)
     for cover, needles in ((Cover.CONIFER, 1.0), (Cover.BROADLEAF, 0.0), (Cover.HEDGE, 0.0)):

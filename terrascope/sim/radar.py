@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 from scipy import ndimage
 
-from terrascope.sim.cover import Cover
+from terrascope.sim.canvas import Cover
 from terrascope.sim.palette import Palette
 from terrascope.sim.scenery import Scenery
 from terrascope.sim.spectra import Surface
@@ -93,7 +93,7 @@ def mean_backscatter(
     mean = _backscatter(one, palette) @ shares.reshape(len(Surface), -1)
     mean = mean.reshape(2, *land.shape)
     look = 1.0 if one.ascending else -1.0
-    built = land.is_cover(Cover.HOUSES, Cover.HALLS)
+    built = land.is_cover(Cover.HOUSES, Cover.HALLS, Cover.CITY)
     point = uniform(
         mix(land.terrain.seed, np.floor(land.x_m / 10.0), np.floor(land.y_m / 10.0)), one.orbit
     )
@@ -112,6 +112,6 @@ def _backscatter(one: RadarPass, palette: Palette) -> FloatArray:
     level = palette.radar_db.copy()
     level += (palette.moisture_gain_db * one.wetness)[:, None]
     level -= (0.6 * palette.moisture_gain_db * one.frozen)[:, None]
-    for surface in (Surface.WATER, Surface.TURBID):
+    for surface in (Surface.WATER, Surface.TURBID, Surface.DEEP, Surface.ALGAE):
         level[surface] += np.array([5.0, 1.5], np.float32) * one.wind
     return np.ascontiguousarray((10.0 ** (level / 10.0)).T.astype(np.float32))

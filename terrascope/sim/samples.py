@@ -140,7 +140,7 @@ def sample_scene(
     days = draw_dates(draws, count)
     chain = draw_chain(draws)
     alterations = draw_alterations(draws, land, place.climate, days)
-    scenery = Scenery(land, alterations)
+    scenery = Scenery(land, alterations, place.climate)
     top, left = chain.phase
     part = (slice(top, top + size), slice(left, left + size))
     shape = (count, size, size)

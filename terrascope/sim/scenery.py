@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from terrascope.sim import phenology
-from terrascope.sim.cover import Cover
+from terrascope.sim.canvas import SHRUBS, WATERS, Cover
+from terrascope.sim.climate import TEMPERATE, Climate
 from terrascope.sim.land import Land
 from terrascope.sim.spectra import Surface
 from terrascope.types import BoolArray, ChangeKind, FloatArray
@@ -20,6 +21,7 @@ __all__ = ["Changing", "Scenery", "Truth"]
 
 _EPOCH = dt.date(1970, 1, 1)
 _WOODY = [Surface.CONIFER, Surface.BROADLEAF, Surface.LITTER, Surface.SHADE]
+_SHRUBBY = [Surface.SHRUB, Surface.HEATHER, Surface.BROADLEAF, Surface.LITTER, Surface.SHADE]
 _GREEN = [Surface.CROP, Surface.FLOWER, Surface.GRASS]
 
 
@@ -102,10 +104,15 @@ class Scenery:
         The window as it lies.
     events : sequence of Changing
         What happens to it; later events lie over earlier ones.
+    climate : Climate
+        Of the region.
     """
 
-    def __init__(self, land: Land, events: Sequence[Changing] = ()) -> None:
+    def __init__(
+        self, land: Land, events: Sequence[Changing] = (), climate: Climate = TEMPERATE
+    ) -> None:
         self.land = land
+        self.climate = climate
         self.events = tuple(events)
         self._footprints = []
         for event in self.events:
@@ -116,11 +123,16 @@ class Scenery:
         self._is_field = land.is_cover(Cover.CROP)
         lively = 0.10 * land.coarse + 0.05 * land.fine + 0.035 * land.rows * self._is_field
         self._vigour = np.clip(1.0 + lively, 0.55, 1.2).astype(np.float32)
+        self._vigour *= np.float32(climate.vigour)
         self._shelter = np.where(land.is_cover(Cover.CONIFER, Cover.BROADLEAF), 0.8, 0.1).astype(
             np.float32
         )
         woods = land.is_cover(Cover.CONIFER, Cover.BROADLEAF, Cover.YOUNG_FOREST)
         self._gap = np.where(woods, land.gap, 0.0).astype(np.float32)
+        bushes = land.is_cover(*SHRUBS)
+        self._bushes = bool(bushes.any())
+        sparse = np.clip(0.16 + 0.16 * land.fine + 0.14 * land.coarse, 0.0, 0.75)
+        self._sparse = np.where(bushes, sparse, 0.0).astype(np.float32)
 
     def shares(self, day: dt.date, *, snow: float = 0.0) -> FloatArray:
         """Return what every pixel consists of on a day.
@@ -138,10 +150,12 @@ class Scenery:
             Sum to 1 over the surfaces, in every pixel.
         """
         land = self.land
-        table = phenology.surface_shares(land.units, day)
+        table = phenology.surface_shares(land.units, day, self.climate)
         planes = np.take(np.ascontiguousarray(table.T), land.unit, axis=1)
         self._grow(planes)
         self._thin(planes)
+        if self._bushes:
+            self._scatter(planes)
         planes *= 1.0 - land.road
         planes[Surface.ASPHALT] += land.road
         for print_ in self._footprints:
@@ -153,7 +167,7 @@ class Scenery:
             planes[:, print_.where] += amount * after
         if snow > 0.0:
             lying = snow * np.clip(1.0 + 0.3 * land.coarse, 0.0, 1.2) * (1.0 - self._shelter)
-            lying = np.where(land.cover == Cover.WATER, 0.0, np.minimum(lying, 0.95))
+            lying = np.where(land.is_cover(*WATERS), 0.0, np.minimum(lying, 0.95))
             planes *= (1.0 - lying).astype(np.float32)
             planes[Surface.SNOW] += lying
         return planes
@@ -237,6 +251,19 @@ class Scenery:
             planes[surface] *= hidden
         planes[Surface.SOIL_DARK] += 0.6 * loss
         planes[Surface.STRAW] += 0.4 * loss
+
+    def _scatter(self, planes: FloatArray) -> None:
+        """Let shrubs stand thinner in some places, in place."""
+        taken = np.zeros_like(self._sparse)
+        for surface in _SHRUBBY:
+            part = planes[surface] * self._sparse
+            planes[surface] -= part
+            taken += part
+        planes[Surface.STRAW] += 0.45 * taken
+        planes[Surface.SOIL_BRIGHT] += 0.55 * taken * np.float32(self.land.terrain.layout.aridity)
+        planes[Surface.SOIL_DARK] += (
+            0.55 * taken * np.float32(1.0 - self.land.terrain.layout.aridity)
+        )
 
     def _thin(self, planes: FloatArray) -> None:
         """Take crowns away where a stand has gaps, in place."""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from terrascope.sim.cover import Cover
+from terrascope.sim.canvas import WATERS
 from terrascope.sim.land import Land
 from terrascope.types import BoolArray, FloatArray
 
@@ -305,12 +305,12 @@ def valley(ground: Ground, allowed: BoolArray, pixels: float) -> FloatArray:
         Of each pixel that is replaced.
     """
     land = ground.land
-    water = _way_to(land.is_cover(Cover.WATER))
+    water = _way_to(land.is_cover(*WATERS))
     low = land.above_m - land.above_m.min()
     scale = max(float(low.std()), 0.5)
     score = -(low / scale) - 0.04 * water - 0.25 * ground.texture()
     score -= 0.06 * ground.texture(fine=True)
-    if not land.is_cover(Cover.WATER).any():
+    if not land.is_cover(*WATERS).any():
         u, v = ground.turned(allowed)
         score -= 1.5 * np.hypot(u, v) / np.sqrt(pixels)
     level = _largest(score, allowed, pixels)
@@ -334,7 +334,7 @@ def shore(ground: Ground, allowed: BoolArray, pixels: float) -> FloatArray:
     share : ndarray of float32, shape (y, x)
         Of each pixel that is replaced.
     """
-    wet = ground.land.is_cover(Cover.WATER)
+    wet = ground.land.is_cover(*WATERS)
     score = -_way_to(~wet) + 2.0 * ground.texture() + 0.3 * ground.texture(fine=True)
     level = _largest(score.astype(np.float32), allowed, pixels)
     return (0.96 * _feather(score.astype(np.float32), level, 0.8)).astype(np.float32)

@@ -38,6 +38,9 @@ _SHARE_AND_RADIUS_M = {
 """Share of lattice cells that hold a site, and its least and greatest radius."""
 
 
+_SHARES = tuple("forest conifer grass wild shrub wetland bare aridity pivots lake sea town".split())
+
+
 @dataclasses.dataclass(frozen=True)
 class Layout:
     """The parameters of a landscape.
@@ -60,6 +63,41 @@ class Layout:
         Mean width of the water.
     relief_m : float
         Standard deviation of the hills.
+    field_block : float
+        Width of a block of parallel fields, in field widths.
+    field_ratio : float
+        Length of a field over its width.
+    field_turn : float
+        How far the blocks turn against each other: 0 all lie alike, 1 at random.
+    bank_m : float
+        Half the width of the grass between fields.
+    hedges : float
+        Share of these banks that bear hedges.
+    rides : float
+        Share of the forest stands with a ride around them.
+    openness : float
+        0 closed forest, 2 scattered trees.
+    wild : float
+        Share of the open land that is neither field nor meadow.
+    shrub, wetland, bare : float
+        Shares of the wild land that are shrubland, wetland and bare ground; the
+        rest is rough grass.
+    aridity : float
+        0 heath and scrub, 1 steppe and sand.
+    pivots : float
+        Share of the land under round irrigated fields.
+    lake, sea : float
+        Shares of the land under lakes and under the sea.
+    tide : float
+        Width of the tidal flats, 0 none.
+    town : float
+        Share of the land that is built up without a gap.
+    site_scale : float
+        Size of villages, ponds and quarries.
+    highways : float
+        Main roads per 10 km.
+    smooth : bool
+        Slopes are averaged over some 100 m, and taken within the window.
     """
 
     forest: float = 0.40
@@ -72,9 +110,29 @@ class Layout:
     river_m: float = 7000.0
     river_width_m: float = 46.0
     relief_m: float = 55.0
+    field_block: float = 6.0
+    field_ratio: float = 2.2
+    field_turn: float = 1.0
+    bank_m: float = 5.0
+    hedges: float = 0.16
+    rides: float = 0.6
+    openness: float = 0.0
+    wild: float = 0.0
+    shrub: float = 0.0
+    wetland: float = 0.0
+    bare: float = 0.0
+    aridity: float = 0.0
+    pivots: float = 0.0
+    lake: float = 0.0
+    sea: float = 0.0
+    tide: float = 0.0
+    town: float = 0.0
+    site_scale: float = 1.0
+    highways: float = 0.0
+    smooth: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("forest", "conifer", "grass"):
+        for name in _SHARES:
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ValueError(f"{name} {getattr(self, name)}: expected a share from 0 to 1")
         for field in dataclasses.fields(self):
@@ -195,14 +253,22 @@ class Terrain:
         """
         spacing = self.layout.river_m
         best = np.full(np.shape(x_m), np.inf)
+        if (
+            np.ndim(x_m) == 2
+            and np.array_equal(x_m[0], x_m[-1])
+            and np.array_equal(x_m[0], x_m[len(x_m) // 2])
+        ):
+            x_line = np.asarray(x_m[:1])  # the course depends on x alone
+        else:
+            x_line = np.asarray(x_m)
         lowest, highest = np.min(y_m) / spacing, np.max(y_m) / spacing
         for k in range(int(np.floor(lowest - 0.75)), int(np.floor(highest + 0.5)) + 1):
             phase = uniform(self.seed, k, 11, np.arange(6)) * 2 * np.pi
             course = spacing * (k + 0.25 + 0.3 * uniform(self.seed, k, 12))
-            slope = np.zeros(np.shape(x_m))
-            line = np.full(np.shape(x_m), float(course))
+            slope = np.zeros(np.shape(x_line))
+            line = np.full(np.shape(x_line), float(course))
             for p, (height, wave) in enumerate(((380, 4300), (150, 1450), (60, 610), (16, 240))):
-                turn = 2 * np.pi * x_m / wave + phase[p]
+                turn = 2 * np.pi * x_line / wave + phase[p]
                 line = line + height * np.sin(turn)
                 slope = slope + height * 2 * np.pi / wave * np.cos(turn)
             best = np.minimum(best, np.abs(y_m - line) / np.sqrt(1.0 + slope**2))
@@ -258,6 +324,7 @@ class Terrain:
             SiteKind.QUARRY: layout.quarry_m,
         }[kind]
         share, low, high = _SHARE_AND_RADIUS_M[kind]
+        low, high = low * layout.site_scale, high * layout.site_scale
         reach = 2.5 * high
         found = []
         for j in range(int(np.floor(south / spacing_m)) - 1, int(np.floor(north / spacing_m)) + 2):
@@ -312,7 +379,22 @@ class Terrain:
                 width = 13.0 if (first.key ^ second.key) % 3 == 0 else 7.0
                 distance = _segment_distance(bend_x, bend_y, first, second)
                 np.maximum(share, np.clip((width / 2 + 5.0 - distance) / 10.0, 0, 1), out=share)
+        if self.layout.highways > 0.0:
+            np.maximum(share, self._highways(bend_x, bend_y), out=share)
         return share
+
+    def _highways(self, x_m: FloatArray, y_m: FloatArray) -> FloatArray:
+        """Return the share of each pixel under main roads: long bands about 30 m wide."""
+        angle = float(np.pi * uniform(self.seed, 14))
+        across = y_m * np.cos(angle) - x_m * np.sin(angle)
+        along = x_m * np.cos(angle) + y_m * np.sin(angle)
+        across = across + 350.0 * np.sin(along / 2900.0) + 120.0 * np.sin(along / 900.0 + 1.0)
+        spacing = 10000.0 / self.layout.highways
+        number = np.floor(across / spacing)
+        to_middle = across - (number + 0.2 + 0.6 * uniform(self.seed, number, 15)) * spacing
+        half = 9.0 + 11.0 * uniform(self.seed, number, 16)
+        share: FloatArray = np.clip((half + 5.0 - np.abs(to_middle)) / 10.0, 0.0, 0.9)
+        return share.astype(np.float32)
 
 
 def bounds(x_m: NDArray[Any], y_m: NDArray[Any]) -> Box:

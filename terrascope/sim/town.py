@@ -1,0 +1,63 @@
+"""Towns without gaps: districts of houses, blocks, halls and parks between streets."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from terrascope.sim.canvas import WATERS, Canvas, Cover, Window, level
+from terrascope.sim.terrain import Terrain
+from terrascope.sim.textures import cells, mix, uniform
+
+__all__ = ["build_town"]
+
+
+def build_town(terrain: Terrain, window: Window, canvas: Canvas) -> None:
+    """Build over part of the land, in place.
+
+    Parameters
+    ----------
+    terrain : Terrain
+        The world.
+    window : Window
+        The pixels.
+    canvas : Canvas
+        Modified.
+    """
+    share = terrain.layout.town
+    if share <= 0.0:
+        return
+    x_m, y_m, seed = window.x_m, window.y_m, terrain.seed
+    shift = float(seed % 6007)
+    sprawl = 0.75 * terrain.hills.sample(x_m, y_m, shift=(shift, 300.0))
+    sprawl += 0.55 * terrain.coarse.sample(x_m, y_m, shift=(300.0, shift))
+    district, edge, _, _ = cells(x_m, y_m, 480.0, seed + 13)
+    sprawl += 0.7 * (uniform(district, 74) - 0.5)
+    built = (sprawl > level(share)) & ~np.isin(canvas.cover, [int(cover) for cover in WATERS])
+    if not built.any():
+        return
+    angle = uniform(district, 75) * np.pi
+    cos, sin = np.cos(angle), np.sin(angle)
+    u, v = x_m * cos + y_m * sin, y_m * cos - x_m * sin
+    style = uniform(district, 76)
+    long, deep = 70.0 + 110.0 * uniform(district, 77), 50.0 + 60.0 * uniform(district, 78)
+    to_street = np.minimum(
+        np.minimum(np.mod(u, long), long - np.mod(u, long)),
+        np.minimum(np.mod(v, deep), deep - np.mod(v, deep)),
+    )
+    block = mix(district, np.floor(u / long), np.floor(v / deep))
+    plot = mix(district, np.floor(u / 23.0), np.floor(v / 26.0))
+    house = uniform(plot, 79) < 0.35 + 0.5 * uniform(district, 80)
+    homes = np.where(house, Cover.HOUSES, Cover.GARDEN)
+    works = np.where(uniform(block, 82) < 0.72, Cover.HALLS, Cover.ROAD)
+    kind = np.where(style < 0.5, homes, np.where(style < 0.72, Cover.CITY, works))
+    green = uniform(block, 83)
+    kind = np.where(green < 0.05, Cover.PARK, kind)
+    kind = np.where((green > 0.965) & (style < 0.7), Cover.BROADLEAF, kind)
+    kind = np.where((green > 0.95) & (style > 0.7), Cover.BARE_SOIL, kind)
+    park = style > 0.94
+    kind = np.where(park, np.where(window.coarse > 0.3, Cover.BROADLEAF, Cover.PARK), kind)
+    width = np.where(style > 0.7, 6.0, 4.5)
+    kind = np.where((to_street < width) & ~park, Cover.ROAD, kind)
+    kind = np.where(edge < 7.0, Cover.ROAD, kind)
+    label = np.where((kind == Cover.HALLS) | (kind == Cover.CITY), block, plot) % np.uint64(64)
+    canvas.paint(built, kind.astype(np.uint8), mix(kind, label, 84))
