@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from scipy import special
 from terrascope.sim.terrain import Box, Site, bounds
 from terrascope.types import BoolArray, FloatArray
 
-__all__ = ["SHRUBS", "WATERS", "WETLANDS", "Canvas", "Cover", "Window", "blob", "level"]
+__all__ = ["SHRUBS", "WATERS", "WETLANDS", "Canvas", "Cover", "Window", "blob", "is_any", "level"]
 
 
 class Cover(enum.IntEnum):
@@ -145,6 +146,27 @@ def blob(window: Window, site: Site, wobble: FloatArray, size: float) -> FloatAr
     lobes = 1.0 + 0.24 * np.cos(2 * bearing) + 0.12 * np.cos(3 * bearing + site.angle * 7)
     ratio = np.hypot(east, north) / (site.radius_m * lobes) + size * 0.5 * wobble
     return ratio.astype(np.float32)
+
+
+def is_any(cover: NDArray[np.uint8], covers: Sequence[Cover]) -> BoolArray:
+    """Return where a cover is one of some.
+
+    Parameters
+    ----------
+    cover : ndarray of uint8
+        `Cover` codes.
+    covers : sequence of Cover
+        Those asked for.
+
+    Returns
+    -------
+    where : ndarray of bool, shape of `cover`
+        True there.
+    """
+    table = np.zeros(256, bool)
+    table[[int(one) for one in covers]] = True
+    where: BoolArray = table[cover]
+    return where
 
 
 def level(share: float) -> float:

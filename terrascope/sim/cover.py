@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-from terrascope.sim.canvas import WATERS, Canvas, Cover, Window, blob
+from terrascope.sim.canvas import WATERS, Canvas, Cover, Window, blob, is_any
 from terrascope.sim.terrain import Site, SiteKind, Terrain
 from terrascope.sim.textures import cells, mix, uniform
 from terrascope.sim.town import build_town
@@ -44,9 +47,13 @@ def cover_ground(
     lay_coast(terrain, window, canvas)
     build_town(terrain, window, canvas)
     for site in terrain.sites(SiteKind.QUARRY, window.box):
+        if not _touches(site, window):
+            continue
         inside = blob(window, site, window.coarse, 0.22) < 1.0
-        canvas.paint(inside & ~np.isin(canvas.cover, WATERS), Cover.QUARRY, mix(site.key, 3))
+        canvas.paint(inside & ~is_any(canvas.cover, WATERS), Cover.QUARRY, mix(site.key, 3))
     for site in terrain.sites(SiteKind.VILLAGE, window.box):
+        if not _touches(site, window):
+            continue
         _settle(site, window, canvas)
     return canvas.cover, canvas.key, rows
 
@@ -55,17 +62,18 @@ def _countryside(terrain: Terrain, window: Window) -> tuple[Canvas, FloatArray]:
     """Divide open land into parcels, and cover it with forest, fields and meadows."""
     layout, seed, above = terrain.layout, terrain.seed, window.above_m
     x_m, y_m = window.x_m, window.y_m
-    block, edge, centre_x, centre_y = cells(x_m, y_m, layout.field_block * layout.field_m, seed + 5)
-    angle = uniform(block, 31) * np.pi * layout.field_turn
+    blocks = cells(x_m, y_m, layout.field_block * layout.field_m, seed + 5)
+    block, edge = blocks.key, blocks.edge_m
+    angle = blocks.draw(31) * np.pi * layout.field_turn
     cos, sin = np.cos(angle), np.sin(angle)
-    along = (x_m - centre_x) * cos + (y_m - centre_y) * sin
-    across = (y_m - centre_y) * cos - (x_m - centre_x) * sin
-    width = layout.field_m * (0.6 + 0.8 * uniform(block, 32))
-    strip, strip_edge = _intervals(across, width, block)
-    strip_key = mix(block, strip)
-    length = layout.field_ratio * layout.field_m * (0.6 + 0.9 * uniform(strip_key, 33))
-    piece, piece_edge = _intervals(along, length, strip_key)
-    field = mix(block, strip, piece)
+    east, north = x_m - blocks.centre_x_m, y_m - blocks.centre_y_m
+    along = east * cos + north * sin
+    across = north * cos - east * sin
+    width = layout.field_m * (0.6 + 0.8 * blocks.draw(32))
+    strips, strip_edge = _intervals(across, width, blocks.index, blocks.keys)
+    length = layout.field_ratio * layout.field_m * (0.6 + 0.9 * strips.draw(33))
+    pieces, piece_edge = _intervals(along, length, strips.index, strips.keys)
+    field = mix(block, strips.number, pieces.number)
     border = np.minimum(np.minimum(strip_edge, piece_edge), edge)
 
     to_middle = np.round(along / 300.0) * 300.0 - along
@@ -77,22 +85,24 @@ def _countryside(terrain: Terrain, window: Window) -> tuple[Canvas, FloatArray]:
         + 0.25 * (uniform(field, 34) - 0.5)
     )
     is_forest = wooded > _threshold(layout.forest)
-    stand, stand_edge, _, _ = cells(x_m, y_m, 260.0, seed + 6)
-    kind = uniform(mix(stand, 35))
+    stands = cells(x_m, y_m, 260.0, seed + 6)
+    stand = stands.key
+    kind = uniform(mix(stands.keys, 35))[stands.index]
     hardwood = 0.5 * kind + 0.5 * (
         0.5 + 0.4 * terrain.hills.sample(x_m, y_m, shift=(7000.0, 5000.0))
     )
     tree = np.where(hardwood < 0.24 + 0.52 * layout.conifer, Cover.CONIFER, Cover.BROADLEAF)
-    tree = np.where(uniform(stand, 36) < 0.07, Cover.YOUNG_FOREST, tree)
+    tree = np.where(stands.draw(36) < 0.07, Cover.YOUNG_FOREST, tree)
     low = np.clip(1.0 - above / 6.0, 0.0, 1.0)
     meadow = uniform(field, 37) < layout.grass + 0.35 * low
     cover = np.where(is_forest, tree, np.where(meadow, Cover.GRASS, Cover.CROP)).astype(np.uint8)
     key = np.where(is_forest, stand, field)
     canvas = Canvas(cover, key)
-    ride = is_forest & (stand_edge < 4.5) & (uniform(stand, 38) < layout.rides)
+    ride = is_forest & (stands.edge_m < 4.5) & (stands.draw(38) < layout.rides)
     canvas.paint(ride, Cover.GRASS, mix(seed, 39))
     bank = ~is_forest & (border < layout.bank_m)
-    hedge = bank & (uniform(mix(field, np.floor(along / 70.0)), 40) < layout.hedges)
+    hedge = bank.copy()
+    hedge[bank] = uniform(mix(field[bank], np.floor(along[bank] / 70.0)), 40) < layout.hedges
     canvas.paint(bank, Cover.GRASS, mix(block, 41))
     canvas.paint(hedge, Cover.HEDGE, mix(block, 42))
     headland = piece_edge < 18.0
@@ -102,18 +112,45 @@ def _countryside(terrain: Terrain, window: Window) -> tuple[Canvas, FloatArray]:
     return canvas, rows.astype(np.float32)
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Intervals:
+    """Numbered intervals of lines; pixels hold rows of the table of their names."""
+
+    number: NDArray[np.int64]
+    index: NDArray[np.int64]
+    keys: NDArray[np.uint64]
+
+    def draw(self, salt: int) -> NDArray[np.float64]:
+        """Draw one property of every interval, as pixels see it."""
+        return uniform(self.keys, salt)[self.index]
+
+
 def _intervals(
-    position: NDArray[np.float64], width: NDArray[np.float64], key: NDArray[np.uint64]
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Cut a line into intervals of uneven width; return the index and the way to the next cut."""
+    position: NDArray[np.float64],
+    width: NDArray[np.float64],
+    line: NDArray[np.integer[Any]],
+    keys: NDArray[np.uint64],
+) -> tuple[_Intervals, NDArray[np.float64]]:
+    """Cut lines into intervals of uneven width; return them and the way to the next cut.
+
+    `line` holds each pixel's row in `keys`, the names of the lines.
+    """
     index = np.floor(position / width)
+    first = int(index.min()) - 2
+    count = int(index.max()) - first + 4
+    numbers = np.arange(first, first + count)
+    jitter = (0.5 * (uniform(keys[:, None], numbers, 51) - 0.5)).ravel()
+    start = line * count - first
+
+    def cut(which: NDArray[np.float64]) -> NDArray[np.float64]:
+        at: NDArray[np.float64] = (which + jitter[start + which.astype(np.int64)]) * width
+        return at
+
     for _ in range(2):
-        low = (index + 0.5 * (uniform(key, index, 51) - 0.5)) * width
-        high = (index + 1 + 0.5 * (uniform(key, index + 1, 51) - 0.5)) * width
-        index = index - (position < low) + (position >= high)
-    low = (index + 0.5 * (uniform(key, index, 51) - 0.5)) * width
-    high = (index + 1 + 0.5 * (uniform(key, index + 1, 51) - 0.5)) * width
-    return index.astype(np.int64), np.minimum(position - low, high - position)
+        index = index - (position < cut(index)) + (position >= cut(index + 1))
+    edge = np.minimum(position - cut(index), cut(index + 1) - position)
+    number = index.astype(np.int64)
+    return _Intervals(number, start + number, mix(keys[:, None], numbers).ravel()), edge
 
 
 def _threshold(share: float) -> float:
@@ -136,17 +173,26 @@ def _wet(terrain: Terrain, window: Window, canvas: Canvas) -> None:
     water = river_m < width_m / 2
     canvas.paint(water, Cover.WATER, mix(terrain.seed, 63))
     for site in terrain.sites(SiteKind.POND, window.box):
+        if not _touches(site, window):
+            continue
         ratio = blob(window, site, patch, 0.14)
         belt = (ratio < 1.0 + 45.0 / site.radius_m * (1 + 0.5 * patch)) & (cover != Cover.WATER)
         canvas.paint(belt, Cover.WETLAND, mix(site.key, 64))
         canvas.paint(ratio < 1.0, Cover.WATER, mix(site.key, 65))
 
 
+def _touches(site: Site, window: Window) -> bool:
+    """Tell whether a site, its lobes and its belt can reach the window."""
+    west, south, east, north = window.box
+    reach = 3.4 * site.radius_m + 60.0
+    return west - reach < site.x_m < east + reach and south - reach < site.y_m < north + reach
+
+
 def _settle(site: Site, window: Window, canvas: Canvas) -> None:
     """Build a village with streets, plots, gardens and a quarter of halls, in place."""
     cover = canvas.cover
     ratio = blob(window, site, window.coarse, 0.45)
-    inside = (ratio < 1.0) & ~np.isin(cover, WATERS)
+    inside = (ratio < 1.0) & ~is_any(cover, WATERS)
     if not inside.any():
         return
     u, v = site.along_across(window.x_m, window.y_m)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from terrascope.sim.canvas import WATERS, Cover, Window
+from terrascope.sim.canvas import WATERS, Cover, Window, is_any
 from terrascope.sim.cover import cover_ground
 from terrascope.sim.terrain import Box, Layout, Terrain, bounds
 from terrascope.sim.textures import mix, uniform
@@ -137,7 +137,7 @@ class Land:
         where : ndarray of bool, shape (y, x)
             True there.
         """
-        return np.isin(self.cover, [int(cover) for cover in covers])
+        return is_any(self.cover, covers)
 
 
 def make_land(
@@ -184,7 +184,7 @@ def make_land(
     window = Window(x_m, y_m, coarse, fine, river_m, width_m, above)
     cover, key, rows = cover_ground(terrain, window)
     roads = terrain.roads(x_m, y_m, window.box)
-    road = np.where(np.isin(cover, (*WATERS, Cover.TIDAL)), 0.0, roads).astype(np.float32)
+    road = np.where(is_any(cover, (*WATERS, Cover.TIDAL)), 0.0, roads).astype(np.float32)
     units, unit = _number(key, cover)
     return Land(
         terrain=terrain,

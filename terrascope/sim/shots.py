@@ -277,14 +277,12 @@ def _sampling(
 
     For `times` 1 the first one cuts the window out, and the second one is not needed.
     """
-    blur = np.zeros((padded, padded), np.float32)
-    row = np.arange(padded)
-    for step, tap in (
-        (-1, chain.blur - shift / 2),
-        (0, 1.0 - 2 * chain.blur),
-        (1, chain.blur + shift / 2),
-    ):
-        np.add.at(blur, (row, np.clip(row + step, 0, padded - 1)), np.float32(tap))
+    left, right = chain.blur - shift / 2, chain.blur + shift / 2
+    blur = np.eye(padded, dtype=np.float32) * np.float32(1.0 - left - right)
+    row = np.arange(padded - 1)
+    blur[row + 1, row], blur[row, row + 1] = left, right
+    blur[0, 0] += left
+    blur[-1, -1] += right
     at = chain.phase[axis] + np.arange(size)
     if times == 1:
         return np.ascontiguousarray(blur[at]), blur

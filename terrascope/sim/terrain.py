@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from terrascope.sim.textures import Texture, texture, uniform
+from terrascope.sim.textures import Texture, is_upright, texture, uniform
 from terrascope.types import FloatArray
 
 __all__ = ["Box", "Layout", "Site", "SiteKind", "Terrain", "bounds"]
@@ -253,14 +253,8 @@ class Terrain:
         """
         spacing = self.layout.river_m
         best = np.full(np.shape(x_m), np.inf)
-        if (
-            np.ndim(x_m) == 2
-            and np.array_equal(x_m[0], x_m[-1])
-            and np.array_equal(x_m[0], x_m[len(x_m) // 2])
-        ):
-            x_line = np.asarray(x_m[:1])  # the course depends on x alone
-        else:
-            x_line = np.asarray(x_m)
+        # The course depends on x alone.
+        x_line = np.asarray(x_m[:1] if is_upright(x_m, y_m) else x_m)
         lowest, highest = np.min(y_m) / spacing, np.max(y_m) / spacing
         for k in range(int(np.floor(lowest - 0.75)), int(np.floor(highest + 0.5)) + 1):
             phase = uniform(self.seed, k, 11, np.arange(6)) * 2 * np.pi
@@ -274,6 +268,18 @@ class Terrain:
             best = np.minimum(best, np.abs(y_m - line) / np.sqrt(1.0 + slope**2))
         width = self.layout.river_width_m * (1.0 + 0.25 * self.coarse.sample(x_m, y_m))
         return best.astype(np.float32), np.clip(width, 12.0, None).astype(np.float32)
+
+    def _valley_m(self, x_m: NDArray[Any], y_m: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the way to the middle of the nearest valley, which bends less than its river."""
+        spacing = self.layout.river_m
+        best = np.full(np.shape(x_m), np.inf)
+        lowest, highest = np.min(y_m) / spacing, np.max(y_m) / spacing
+        for k in range(int(np.floor(lowest - 0.75)), int(np.floor(highest + 0.5)) + 1):
+            phase = uniform(self.seed, k, 11, 0) * 2 * np.pi
+            course = spacing * (k + 0.25 + 0.3 * uniform(self.seed, k, 12))
+            line = course + 380.0 * np.sin(2 * np.pi * x_m / 4300.0 + phase)
+            np.minimum(best, np.abs(y_m - line), out=best)
+        return best
 
     def height(
         self, x_m: NDArray[Any], y_m: NDArray[Any], river_m: FloatArray
@@ -295,7 +301,8 @@ class Terrain:
             Above the river: small in the flood plain.
         """
         relief = self.layout.relief_m
-        valley = 1.0 - np.exp(-((river_m / 900.0) ** 2))
+        way_m = self._valley_m(x_m, y_m) if self.layout.smooth else river_m
+        valley = 1.0 - np.exp(-((way_m / 900.0) ** 2))
         hills = relief * (1.3 + self.hills.sample(x_m, y_m))
         micro = 0.5 * self.coarse.sample(x_m, y_m, shift=(511.0, 77.0))
         above = np.maximum(valley * np.maximum(hills, 4.0) + micro + 0.9, 0.0)
@@ -326,26 +333,25 @@ class Terrain:
         share, low, high = _SHARE_AND_RADIUS_M[kind]
         low, high = low * layout.site_scale, high * layout.site_scale
         reach = 2.5 * high
-        found = []
-        for j in range(int(np.floor(south / spacing_m)) - 1, int(np.floor(north / spacing_m)) + 2):
-            for i in range(
-                int(np.floor(west / spacing_m)) - 1, int(np.floor(east / spacing_m)) + 2
-            ):
-                draw = uniform(self.seed, int(kind), i, j, np.arange(5))
-                if draw[0] >= share:
-                    continue
-                x_m = float((i + 0.15 + 0.7 * draw[1]) * spacing_m)
-                y_m = float((j + 0.15 + 0.7 * draw[2]) * spacing_m)
-                if not (west - reach < x_m < east + reach and south - reach < y_m < north + reach):
-                    continue
-                site = Site(
-                    x_m=x_m,
-                    y_m=y_m,
-                    radius_m=float(low + (high - low) * draw[3]),
-                    angle=float(draw[4] * np.pi),
-                    key=int(uniform(self.seed, int(kind), i, j) * 2**31),
-                )
-                found.append(site)
+        rows = np.arange(np.floor(south / spacing_m) - 1, np.floor(north / spacing_m) + 2)
+        columns = np.arange(np.floor(west / spacing_m) - 1, np.floor(east / spacing_m) + 2)
+        j, i = (axis.ravel() for axis in np.meshgrid(rows, columns, indexing="ij"))
+        draw = uniform(self.seed, int(kind), i[:, None], j[:, None], np.arange(5))
+        x_m = (i + 0.15 + 0.7 * draw[:, 1]) * spacing_m
+        y_m = (j + 0.15 + 0.7 * draw[:, 2]) * spacing_m
+        there = (draw[:, 0] < share) & (west - reach < x_m) & (x_m < east + reach)
+        there &= (south - reach < y_m) & (y_m < north + reach)
+        keys = uniform(self.seed, int(kind), i, j) * 2**31
+        found = [
+            Site(
+                x_m=float(x_m[k]),
+                y_m=float(y_m[k]),
+                radius_m=float(low + (high - low) * draw[k, 3]),
+                angle=float(draw[k, 4] * np.pi),
+                key=int(keys[k]),
+            )
+            for k in np.flatnonzero(there)
+        ]
         return found
 
     def roads(self, x_m: NDArray[Any], y_m: NDArray[Any], box: Box) -> FloatArray:

@@ -16,7 +16,7 @@ from scipy import ndimage
 
 from terrascope.types import FloatArray
 
-__all__ = ["Texture", "cells", "mix", "texture", "uniform"]
+__all__ = ["Cells", "Texture", "cells", "is_upright", "mix", "texture", "uniform"]
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MUL_A = np.uint64(0xBF58476D1CE4E5B9)
@@ -47,10 +47,16 @@ def mix(*keys: ArrayLike) -> NDArray[np.uint64]:
             array = np.asarray(key)
             if array.dtype != np.uint64:
                 array = array.astype(np.int64).view(np.uint64)
-            bits = (bits ^ array) + _GOLDEN
-            bits = (bits ^ (bits >> np.uint64(30))) * _MUL_A
-            bits = (bits ^ (bits >> np.uint64(27))) * _MUL_B
-            bits = bits ^ (bits >> np.uint64(31))
+            bits = np.asarray(bits ^ array)
+            bits += _GOLDEN
+            shifted = np.asarray(bits >> np.uint64(30))
+            bits ^= shifted
+            bits *= _MUL_A
+            np.right_shift(bits, np.uint64(27), out=shifted)
+            bits ^= shifted
+            bits *= _MUL_B
+            np.right_shift(bits, np.uint64(31), out=shifted)
+            bits ^= shifted
     return bits
 
 
@@ -112,6 +118,8 @@ class Texture:
         field : ndarray of float32, shape of `x_m`
             Values of mean 0 and variance 1.
         """
+        if angle == 0.0 and stretch == 1.0 and is_upright(x_m, y_m):
+            return self._sample_grid(x_m[0] + shift[0], y_m[:, 0] + shift[1])
         cos, sin = np.cos(angle), np.sin(angle)
         u = (x_m * cos + y_m * sin) / stretch + shift[0]
         v = y_m * cos - x_m * sin + shift[1]
@@ -119,6 +127,34 @@ class Texture:
         out = np.empty(np.shape(x_m), np.float32)
         ndimage.map_coordinates(self.values, where, output=out, order=1, mode="grid-wrap")
         return out
+
+    def _sample_grid(self, u_m: NDArray[Any], v_m: NDArray[Any]) -> FloatArray:
+        """Interpolate on a grid of columns `u_m` and rows `v_m`: one axis after the other."""
+        size = len(self.values)
+        column, row = (np.asarray(axis, np.float64) / self.pixel_m for axis in (u_m, v_m))
+        left, top = np.floor(column), np.floor(row)
+        right_part, low_part = column - left, (row - top)[:, None]
+        i, j = left.astype(np.int64) % size, top.astype(np.int64) % size
+        j, next_j, next_i = j[:, None], ((j + 1) % size)[:, None], (i + 1) % size
+        here = self.values[j, i] * (1.0 - low_part) + self.values[next_j, i] * low_part
+        right = self.values[j, next_i] * (1.0 - low_part) + self.values[next_j, next_i] * low_part
+        return (here + right_part * (right - here)).astype(np.float32)
+
+
+def is_upright(x_m: NDArray[Any], y_m: NDArray[Any]) -> bool:
+    """Tell whether coordinates form a grid with columns of one x and rows of one y.
+
+    Parameters
+    ----------
+    x_m, y_m : ndarray, same shape
+        Ground coordinates in metres.
+
+    Returns
+    -------
+    upright : bool
+        False for anything but two dimensions.
+    """
+    return bool(np.ndim(x_m) == 2 and (x_m == x_m[:1]).all() and (y_m == y_m[:, :1]).all())
 
 
 @lru_cache(maxsize=64)
@@ -158,9 +194,50 @@ def texture(
     return Texture(field.astype(np.float32), pixel_m)
 
 
-def cells(
-    x_m: NDArray[Any], y_m: NDArray[Any], size_m: float, seed: int
-) -> tuple[NDArray[np.uint64], FloatArray, FloatArray, FloatArray]:
+@dataclasses.dataclass(frozen=True, eq=False)
+class Cells:
+    """Voronoi cells of a jittered lattice, as pixels see them.
+
+    Parameters
+    ----------
+    index : ndarray of int32, shape (y, x)
+        Row of the pixel's cell in `keys`.
+    keys : ndarray of uint64, shape (n,)
+        Hashes that name the cells around the window.
+    edge_m : ndarray of float32, shape (y, x)
+        Approximate distance to the cell's border.
+    centre_x_m, centre_y_m : ndarray of float32, shape (y, x)
+        The cell's site.
+    """
+
+    index: NDArray[np.int32]
+    keys: NDArray[np.uint64]
+    edge_m: FloatArray
+    centre_x_m: FloatArray
+    centre_y_m: FloatArray
+
+    @property
+    def key(self) -> NDArray[np.uint64]:
+        """Name of each pixel's cell, shape (y, x)."""
+        return self.keys[self.index]
+
+    def draw(self, salt: int) -> NDArray[np.float64]:
+        """Draw one property of every cell.
+
+        Parameters
+        ----------
+        salt : int
+            Which property.
+
+        Returns
+        -------
+        numbers : ndarray of float64, shape (y, x)
+            Uniform in [0, 1), the same within a cell.
+        """
+        return uniform(self.keys, salt)[self.index]
+
+
+def cells(x_m: NDArray[Any], y_m: NDArray[Any], size_m: float, seed: int) -> Cells:
     """Divide the plane into Voronoi cells of a jittered lattice.
 
     Parameters
@@ -174,29 +251,35 @@ def cells(
 
     Returns
     -------
-    cell : ndarray of uint64
-        A hash that names the cell.
-    edge_m : ndarray of float32
-        Approximate distance to the cell's border.
-    centre_x_m, centre_y_m : ndarray of float32
-        The cell's site.
+    cells : Cells
+        The same for the same coordinates, in any window.
     """
     column, row = np.floor(x_m / size_m), np.floor(y_m / size_m)
+    first_i, first_j = float(column.min()) - 1.0, float(row.min()) - 1.0
+    i, j = np.meshgrid(np.arange(first_i, column.max() + 2.0), np.arange(first_j, row.max() + 2.0))
+    lattice_x = ((i + 0.1 + 0.8 * uniform(seed, i, j, 1)) * size_m).ravel()
+    lattice_y = ((j + 0.1 + 0.8 * uniform(seed, i, j, 2)) * size_m).ravel()
+    width = i.shape[1]
+    centre = ((row - first_j) * width + (column - first_i)).astype(np.int32)
     nearest = np.full(np.shape(x_m), np.inf)
     second = nearest.copy()
-    centre_x, centre_y = np.zeros_like(nearest), np.zeros_like(nearest)
-    cell = np.zeros(np.shape(x_m), np.uint64)
+    chosen = np.zeros(np.shape(x_m), np.int32)
     for step_y in (-1, 0, 1):
         for step_x in (-1, 0, 1):
-            i, j = column + step_x, row + step_y
-            site_x = (i + 0.1 + 0.8 * uniform(seed, i, j, 1)) * size_m
-            site_y = (j + 0.1 + 0.8 * uniform(seed, i, j, 2)) * size_m
-            distance = np.hypot(x_m - site_x, y_m - site_y)
-            closer = distance < nearest
-            second = np.where(closer, nearest, np.minimum(second, distance))
-            nearest = np.where(closer, distance, nearest)
-            centre_x = np.where(closer, site_x, centre_x)
-            centre_y = np.where(closer, site_y, centre_y)
-            cell = np.where(closer, mix(seed, i, j), cell)
-    edge = ((second - nearest) / 2.0).astype(np.float32)
-    return cell, edge, centre_x.astype(np.float32), centre_y.astype(np.float32)
+            site = centre + np.int32(step_y * width + step_x)
+            east, north = x_m - lattice_x[site], y_m - lattice_y[site]
+            east *= east
+            north *= north
+            east += north
+            closer = east < nearest
+            np.minimum(second, np.maximum(nearest, east), out=second)
+            np.minimum(nearest, east, out=nearest)
+            np.copyto(chosen, site, where=closer)
+    edge = ((np.sqrt(second) - np.sqrt(nearest)) / 2.0).astype(np.float32)
+    return Cells(
+        index=chosen,
+        keys=mix(seed, i, j).ravel(),
+        edge_m=edge,
+        centre_x_m=lattice_x[chosen].astype(np.float32),
+        centre_y_m=lattice_y[chosen].astype(np.float32),
+    )

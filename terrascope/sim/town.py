@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from terrascope.sim.canvas import WATERS, Canvas, Cover, Window, level
+from terrascope.sim.canvas import WATERS, Canvas, Cover, Window, is_any, level
 from terrascope.sim.terrain import Terrain
 from terrascope.sim.textures import cells, mix, uniform
 
@@ -30,23 +30,24 @@ def build_town(terrain: Terrain, window: Window, canvas: Canvas) -> None:
     shift = float(seed % 6007)
     sprawl = 0.75 * terrain.hills.sample(x_m, y_m, shift=(shift, 300.0))
     sprawl += 0.55 * terrain.coarse.sample(x_m, y_m, shift=(300.0, shift))
-    district, edge, _, _ = cells(x_m, y_m, 480.0, seed + 13)
-    sprawl += 0.7 * (uniform(district, 74) - 0.5)
-    built = (sprawl > level(share)) & ~np.isin(canvas.cover, [int(cover) for cover in WATERS])
+    districts = cells(x_m, y_m, 480.0, seed + 13)
+    district, edge = districts.key, districts.edge_m
+    sprawl += 0.7 * (districts.draw(74) - 0.5)
+    built = (sprawl > level(share)) & ~is_any(canvas.cover, WATERS)
     if not built.any():
         return
-    angle = uniform(district, 75) * np.pi
+    angle = districts.draw(75) * np.pi
     cos, sin = np.cos(angle), np.sin(angle)
     u, v = x_m * cos + y_m * sin, y_m * cos - x_m * sin
-    style = uniform(district, 76)
-    long, deep = 70.0 + 110.0 * uniform(district, 77), 50.0 + 60.0 * uniform(district, 78)
+    style = districts.draw(76)
+    long, deep = 70.0 + 110.0 * districts.draw(77), 50.0 + 60.0 * districts.draw(78)
     to_street = np.minimum(
         np.minimum(np.mod(u, long), long - np.mod(u, long)),
         np.minimum(np.mod(v, deep), deep - np.mod(v, deep)),
     )
     block = mix(district, np.floor(u / long), np.floor(v / deep))
     plot = mix(district, np.floor(u / 23.0), np.floor(v / 26.0))
-    house = uniform(plot, 79) < 0.35 + 0.5 * uniform(district, 80)
+    house = uniform(plot, 79) < 0.35 + 0.5 * districts.draw(80)
     homes = np.where(house, Cover.HOUSES, Cover.GARDEN)
     works = np.where(uniform(block, 82) < 0.72, Cover.HALLS, Cover.ROAD)
     kind = np.where(style < 0.5, homes, np.where(style < 0.72, Cover.CITY, works))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from terrascope.sim.canvas import WATERS, Canvas, Cover, Window, level
+from terrascope.sim.canvas import WATERS, Canvas, Cover, Window, is_any, level
 from terrascope.sim.terrain import Terrain
 from terrascope.sim.textures import cells, mix, uniform
 from terrascope.types import BoolArray, FloatArray
@@ -15,12 +15,14 @@ __all__ = ["flood_lakes", "grow_wild", "lay_coast", "turn_pivots"]
 _TILLED = (Cover.CROP, Cover.GRASS, Cover.HEDGE)
 
 
-def _patches(terrain: Terrain, window: Window, salt: int, *, hills: float = 0.55) -> FloatArray:
+def _patches(
+    terrain: Terrain, window: Window, salt: int, *, hills: float = 0.5, ragged: float = 0.17
+) -> FloatArray:
     """Return a field of unit variance that patches are cut from, with a ragged edge."""
     shift = (terrain.seed % 8191) + 1013.0 * salt
     slow = terrain.hills.sample(window.x_m, window.y_m, shift=(shift, 0.7 * shift))
     quick = terrain.coarse.sample(window.x_m, window.y_m, shift=(1.3 * shift, shift))
-    mixed = hills * slow + (1.0 - hills**2 - 0.03) ** 0.5 * quick + 0.17 * window.fine
+    mixed = hills * slow + (1.0 - hills**2 - ragged**2) ** 0.5 * quick + ragged * window.fine
     return np.asarray(mixed, np.float32)
 
 
@@ -39,12 +41,12 @@ def grow_wild(terrain: Terrain, window: Window, canvas: Canvas) -> None:
     layout = terrain.layout
     if layout.wild <= 0.0:
         return
-    open_land = np.isin(canvas.cover, [int(cover) for cover in _TILLED])
+    open_land = is_any(canvas.cover, _TILLED)
     wild = open_land & (_patches(terrain, window, 1) > level(layout.wild))
     if not wild.any():
         return
-    patch, _, _, _ = cells(window.x_m, window.y_m, 340.0, terrain.seed + 11)
-    lot = uniform(patch, 43)
+    patches = cells(window.x_m, window.y_m, 340.0, terrain.seed + 11)
+    patch, lot = patches.key, patches.draw(43)
     dry = layout.aridity
     taste = _patches(terrain, window, 2, hills=0.8) * 0.6 + (lot - 0.5)
     rough = np.where(lot < 1.4 * dry - 0.1, Cover.DRY_GRASS, Cover.GRASS)
@@ -102,9 +104,7 @@ def turn_pivots(terrain: Terrain, window: Window, canvas: Canvas) -> None:
     far = np.hypot(window.x_m - (column + 0.5) * width, window.y_m - (row + 0.5) * width) / (
         0.5 * width
     )
-    there = (uniform(name, 50) < layout.pivots) & ~np.isin(
-        canvas.cover, [int(cover) for cover in WATERS]
-    )
+    there = (uniform(name, 50) < layout.pivots) & ~is_any(canvas.cover, WATERS)
     bearing = np.arctan2(window.y_m - (row + 0.5) * width, window.x_m - (column + 0.5) * width)
     parts = np.floor(uniform(name, 52) * 3.0)
     half = np.floor((bearing / np.pi + 1.0) * parts / 2.0)
@@ -128,7 +128,7 @@ def flood_lakes(terrain: Terrain, window: Window, canvas: Canvas) -> None:
     share = terrain.layout.lake
     if share <= 0.0:
         return
-    hollow = _patches(terrain, window, 7, hills=0.7)
+    hollow = _patches(terrain, window, 7, hills=0.75, ragged=0.03)
     edge = level(share)
     reedy = terrain.coarse.sample(window.x_m, window.y_m, shift=(5300.0, 1100.0))
     belt = (hollow > edge - 0.22 * np.clip(reedy, 0.0, 2.0)) & (hollow <= edge)
@@ -153,7 +153,7 @@ def lay_coast(terrain: Terrain, window: Window, canvas: Canvas) -> None:
     layout = terrain.layout
     if layout.sea <= 0.0:
         return
-    basin = _patches(terrain, window, 8, hills=0.93)
+    basin = _patches(terrain, window, 8, hills=0.97, ragged=0.02)
     edge = level(layout.sea)
     sandy = terrain.coarse.sample(window.x_m, window.y_m, shift=(700.0, 4100.0))
     beach: BoolArray = (basin > edge - 0.05 * np.clip(sandy + 0.6, 0.0, 2.0)) & (basin <= edge)

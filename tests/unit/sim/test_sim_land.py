@@ -48,7 +48,8 @@ def test_a_texture_is_periodic_and_of_unit_variance() -> None:
 
 def test_cells_are_those_of_the_nearest_site() -> None:
     x, y = window(23, 31, west=-700.0, north=800.0, step=37.0)
-    cell, edge, centre_x, centre_y = cells(x, y, 260.0, 9)
+    found = cells(x, y, 260.0, 9)
+    cell, edge, centre_x, centre_y = found.key, found.edge_m, found.centre_x_m, found.centre_y_m
     distance = np.hypot(x - centre_x, y - centre_y)
     sites = np.unique(np.column_stack([centre_x.ravel(), centre_y.ravel()]), axis=0)
     brute = np.min([np.hypot(x - sx, y - sy) for sx, sy in sites], axis=0)
