@@ -155,7 +155,7 @@ def add_adapters(
     names = "|".join(re.escape(name) for name in settings.target_modules)
     config = LoraConfig(
         r=settings.rank,
-        lora_alpha=settings.alpha,
+        lora_alpha=settings.alpha,  # type: ignore[arg-type]  # a plain factor
         lora_dropout=settings.dropout,
         target_modules=rf"model\.language_model\.(.*\.)?({names})",
         trainable_token_indices=dict.fromkeys(_ROWS, sorted(tokens)),
