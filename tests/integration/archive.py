@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -26,6 +27,8 @@ from affine import Affine
 
 BBOX = (17.94, 49.83, 18.06, 49.89)
 PIXEL_M = 60
+SILENCE_S = 150
+"""Longer than any step of a run."""
 SIZE = 200
 OPTICAL, RADAR = "sentinel-2-l2a", "sentinel-1-rtc"
 BASELINE, TARGET = ("2023-06-01", "2023-07-31"), ("2024-07-01", "2024-07-31")
@@ -252,7 +255,7 @@ def write_monitor(
 
 
 RUNNER = """
-import os, sys
+import faulthandler, os, signal, sys
 import distributed, rasterio, stackstac
 import terrascope.catalog.search, terrascope.catalog.profile, terrascope.catalog.sign
 import terrascope.cube.ingest, terrascope.monitor.screen, terrascope.summarise
@@ -280,7 +283,9 @@ def attempt(file):
     say("done")
 
 
-say("ready")
+faulthandler.register(signal.SIGUSR1)
+# A lock that another thread holds while we fork would never open in the child.
+say("ready", len(os.listdir("/proc/self/task")))
 for line in sys.stdin:
     child = os.fork()
     if not child:
@@ -306,10 +311,15 @@ class Runner:
             [sys.executable, "-W", "ignore", "-c", RUNNER],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            text=True,
-            env=os.environ | {"OMP_NUM_THREADS": "1", "NO_PROXY": "127.0.0.1"},
+            bufsize=0,  # what is buffered here, `select` would not see
+            env=os.environ
+            | {
+                "OMP_NUM_THREADS": "1",
+                "NO_PROXY": "127.0.0.1",
+                "JE_ARROW_MALLOC_CONF": "background_thread:false",
+            },
         )
-        assert self._line() == ["ready"]
+        assert self._line() == ["ready", "1"]
 
     def attempt(
         self, file: Path, *, kill: Callable[[str], float | None] = lambda _: None
@@ -319,11 +329,11 @@ class Runner:
         `kill` is asked as each step begins: after how many seconds to send SIGKILL.
         """
         assert self._process.stdin is not None
-        print(file, file=self._process.stdin, flush=True)
+        self._process.stdin.write(f"{file}\n".encode())
         pid = int(self._line()[1])
         steps: list[tuple[str, float]] = []
         timer: threading.Timer | None = None
-        words, since = self._line(), time.perf_counter()
+        words, since = self._line(pid), time.perf_counter()
         while words != ["end"]:
             step = " ".join(words)
             if words[0] == "failed":
@@ -332,7 +342,7 @@ class Runner:
             if delay is not None:
                 timer = threading.Timer(delay, os.kill, (pid, signal.SIGKILL))
                 timer.start()
-            words = self._line()
+            words = self._line(pid)
             steps.append((step, time.perf_counter() - since))
             since = time.perf_counter()
         if timer is not None:
@@ -346,12 +356,18 @@ class Runner:
         assert self._process.stdout is not None
         self._process.stdout.close()
 
-    def _line(self) -> list[str]:
+    def _line(self, pid: int | None = None) -> list[str]:
+        """Read a line; where none comes, `pid` says where it stands, and dies."""
         assert self._process.stdout is not None
+        if pid is not None and not select.select([self._process.stdout], [], [], SILENCE_S)[0]:
+            os.kill(pid, signal.SIGUSR1)
+            time.sleep(1)
+            os.kill(pid, signal.SIGKILL)
+            raise AssertionError(f"a run said nothing for {SILENCE_S} s: its stack is on stderr")
         line = self._process.stdout.readline()
         if not line:
             raise AssertionError("the runner ended")
-        return line.split()
+        return line.decode().split()
 
 
 def _item(collection: str, name: str, place: Place, when: str) -> dict[str, Any]:
