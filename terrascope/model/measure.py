@@ -85,6 +85,7 @@ def measure(
     calibration: Calibration | None = None,
     threshold: float = 0.5,
     earlier: Sequence[Tensor] = (),
+    touching: bool = True,
 ) -> Measurement:
     """Measure a mask.
 
@@ -105,6 +106,8 @@ def measure(
     earlier : sequence of Tensor of float, shape (H, W)
         Probabilities of earlier masks of the same window, to which this one is
         related; 0 or NaN where they were not observed (their date may be another).
+    touching : bool
+        As in `terrascope.model.relation.relate`.
 
     Returns
     -------
@@ -135,7 +138,15 @@ def measure(
         parts, labels = count_parts(mask)
         others = [torch.nan_to_num(other.float(), nan=0.0) for other in earlier]
         relations = tuple(
-            relate(p, other, geometry, fields=fields, threshold=threshold, number=number)
+            relate(
+                p,
+                other,
+                geometry,
+                fields=fields,
+                threshold=threshold,
+                number=number,
+                touching=touching,
+            )
             for number, other in enumerate(others, start=1)
         )
     centre = _centroid(mask, geometry.inside)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Protocol
 
 import torch
@@ -13,9 +14,34 @@ from terrascope.model.answers import MEASURED_FIELDS, measurement_text
 from terrascope.model.measure import Measurement, measure
 from terrascope.model.uncertainty import Calibration
 from terrascope.model.windows import Windows
-from terrascope.vocabulary import Unit
+from terrascope.vocabulary import QuestionKind, Unit
 
-__all__ = ["MaskMeasurer", "Measured", "valid_pixels"]
+__all__ = ["MEASURED_FOR", "MaskMeasurer", "Measured", "valid_pixels"]
+
+MEASURED_FOR: Mapping[QuestionKind, tuple[str, ...]] = MappingProxyType(
+    {
+        QuestionKind.EXISTENCE: ("share",),
+        QuestionKind.COUNT: ("parts",),
+        QuestionKind.LOCATION: ("position",),
+        QuestionKind.COVERAGE: ("share",),
+        QuestionKind.AREA: ("area",),
+        QuestionKind.COMPARE: ("share",),
+        QuestionKind.BOUNDARY: ("relations",),
+        QuestionKind.DISTANCE: ("relations",),
+        QuestionKind.CHANGE_COUNT: ("parts",),
+        QuestionKind.CHANGE_SHARE: ("relations",),
+        QuestionKind.CHANGE_EXISTENCE: ("share",),
+        QuestionKind.CHANGE_AREA: ("area",),
+        QuestionKind.CHANGE_CLASS: ("relations",),
+        QuestionKind.CHANGE_KIND: ("share",),
+        QuestionKind.CHANGE_DATE: ("share",),
+        QuestionKind.CLASSIFY: ("share",),
+        QuestionKind.SEGMENT: (),
+        QuestionKind.CAPTION: ("share", "position"),
+    }
+)
+"""Which of `terrascope.model.answers.MEASURED_FIELDS` are shown for a question; nothing at all
+where a mask is all that is wanted. Training shows these, and now and then all."""
 
 
 class Measured(Protocol):
@@ -85,8 +111,10 @@ class MaskMeasurer:
         A pixel is in a mask where its probability is above this.
     area_units : sequence of Unit
         Of each query, by row; the last stands for all further ones.
-    fields : sequence of str
-        What is written of a measurement.
+    fields : sequence of str, or sequence of sequence of str
+        What is written of a measurement: for all queries alike, or of each query, by row (the
+        last stands for all further ones). A row without any gets no figures; relations to
+        earlier masks are measured only where they are written.
     related : int
         Earlier masks of the row, the latest ones, to which a mask is related.
 
@@ -101,7 +129,7 @@ class MaskMeasurer:
     calibration: Calibration | None = None
     threshold: float = 0.5
     area_units: Sequence[Unit] = (Unit.HECTARE,)
-    fields: Sequence[str] = MEASURED_FIELDS
+    fields: Sequence[str] | Sequence[Sequence[str]] = MEASURED_FIELDS
     related: int = 2
     measurements: dict[tuple[int, int], Measurement] = dataclasses.field(
         default_factory=dict, init=False
@@ -122,12 +150,15 @@ class MaskMeasurer:
         Returns
         -------
         figures : list of list of int
-            Token ids from ``<measure>`` to ``</measure>``, per event.
+            Token ids from ``<measure>`` to ``</measure>``, per event; empty where nothing is
+            written.
         """
         return [self._figures(event, before) for event, before in zip(events, earlier, strict=True)]
 
     def _figures(self, event: Measured, earlier: Sequence[Measured]) -> list[int]:
-        others = list(earlier)[max(len(earlier) - self.related, 0) :]
+        fields = self._fields(event.row)
+        wanted = self.related if "relations" in fields else 0
+        others = list(earlier)[max(len(earlier) - wanted, 0) :]
         found = measure(
             event.probability,
             self._valid(event),
@@ -146,7 +177,16 @@ class MaskMeasurer:
         )
         self.measurements[event.row, event.order] = found
         unit = self.area_units[min(event.row, len(self.area_units) - 1)]
-        return self.encode(measurement_text(found, area_unit=unit, fields=self.fields))
+        if not fields:
+            return []
+        return self.encode(measurement_text(found, area_unit=unit, fields=fields))
+
+    def _fields(self, row: int) -> Sequence[str]:
+        """Return what is written for a row."""
+        of_rows = [one for one in self.fields if not isinstance(one, str)]
+        if not of_rows:
+            return [one for one in self.fields if isinstance(one, str)]
+        return of_rows[min(row, len(of_rows) - 1)]
 
     def _valid(self, event: Measured) -> Tensor:
         return valid_pixels(self.windows, event.window, event.date, event.before)

@@ -57,6 +57,7 @@ def relate(
     fields: Tensor,
     threshold: float = 0.5,
     number: int = 1,
+    touching: bool = True,
 ) -> Relation:
     """Tell how a mask lies to an earlier one.
 
@@ -72,6 +73,9 @@ def relate(
         A pixel is in a mask where its probability is above this.
     number : int
         Of the earlier mask, for the record.
+    touching : bool
+        Whether masks are sampled to learn how likely the two touch; without, `touch_probability`
+        is that of the masks as drawn: 0 or 1.
 
     Returns
     -------
@@ -81,12 +85,15 @@ def relate(
     a, b = ((p > threshold).cpu().numpy() for p in (probability, earlier))
     area = geometry.area_map_m2
     own = float(area[a].sum())
+    touches = bool((grown(a) & b).any())
     return Relation(
         mask=number,
         distance_m=distance_m(a, b, geometry),
         body_distance_m=distance_m(opened(a), opened(b), geometry),
-        touches=bool((grown(a) & b).any()),
-        touch_probability=_touch_probability(probability, earlier, fields),
+        touches=touches,
+        touch_probability=(
+            _touch_probability(probability, earlier, fields) if touching else float(touches)
+        ),
         overlap=float(area[a & b].sum()) / own if own else 0.0,
     )
 
@@ -147,8 +154,18 @@ def _touch_probability(p: Tensor, earlier: Tensor, fields: Tensor) -> float:
     chosen = fields[:: max(fields.shape[0] // _TOUCH_SAMPLES, 1)]
     one = sample_masks(p, chosen)
     other = sample_masks(earlier, _unpaired(chosen))
-    near = torch.nn.functional.max_pool2d(one[:, None].float(), 3, stride=1, padding=1)[:, 0]
-    return float(((near > 0) & other).flatten(1).any(1).float().mean())
+    return float((_grown(one) & other).flatten(1).any(1).float().mean())
+
+
+def _grown(masks: Tensor) -> Tensor:
+    """Grow boolean masks by one pixel all round; many times faster than pooling floats."""
+    tall = masks.clone()
+    tall[:, 1:] |= masks[:, :-1]
+    tall[:, :-1] |= masks[:, 1:]
+    full = tall.clone()
+    full[..., 1:] |= tall[..., :-1]
+    full[..., :-1] |= tall[..., 1:]
+    return full
 
 
 def _unpaired(fields: Tensor) -> Tensor:

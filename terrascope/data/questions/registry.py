@@ -1,0 +1,75 @@
+"""All makers of questions, by name, with the weights of a balanced mixture."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+import numpy as np
+
+from terrascope.data.facts import Facts
+from terrascope.data.finishing import Choice, finish
+from terrascope.data.proposals import Proposal
+from terrascope.data.questions import land
+from terrascope.data.questions.segment import make_segmentation
+from terrascope.data.samples import Sample
+
+__all__ = ["MAKERS", "Maker"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Maker:
+    """One way to ask about a scene.
+
+    Parameters
+    ----------
+    weight : float
+        How often, in the default mixture.
+    propose : callable or None
+        Facts and random generator to a proposal, or None where there is no such question.
+    write : callable or None
+        Facts, random generator and choice to a sample, where there is no proposal to begin with.
+    """
+
+    weight: float
+    propose: Callable[[Facts, np.random.Generator], Proposal | None] | None = None
+    write: Callable[[Facts, np.random.Generator, Choice], Sample | None] | None = None
+
+    def make(self, facts: Facts, rng: np.random.Generator, choice: Choice) -> Sample | None:
+        """Make one sample.
+
+        Parameters
+        ----------
+        facts : Facts
+            Of the scene.
+        rng : numpy.random.Generator
+            Of all choices.
+        choice : Choice
+            How.
+
+        Returns
+        -------
+        sample : Sample or None
+            None where nothing was to be asked this time.
+        """
+        if self.write is not None:
+            return self.write(facts, rng, choice)
+        proposal = None if self.propose is None else self.propose(facts, rng)
+        return None if proposal is None else finish(proposal, facts, rng, choice)
+
+
+MAKERS: Mapping[str, Maker] = MappingProxyType(
+    {
+        "coverage": Maker(2.0, land.propose_coverage),
+        "area": Maker(2.0, land.propose_area),
+        "compare": Maker(2.0, land.propose_compare),
+        "existence": Maker(1.0, land.propose_existence),
+        "count": Maker(1.0, land.propose_count),
+        "location": Maker(1.0, land.propose_location),
+        "classify": Maker(1.0, land.propose_classify),
+        "largest share": Maker(0.5, land.propose_largest_share),
+        "segment": Maker(1.0, write=make_segmentation),
+    }
+)
+"""By name."""

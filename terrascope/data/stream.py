@@ -1,0 +1,240 @@
+"""An endless stream of batches, the same for the same seed, from any position on.
+
+Batch number n is a function of the settings, the seed and n alone: worker processes only bring it
+earlier, and a training that stops goes on where it stood.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterator
+
+import numpy as np
+from torch.utils.data import DataLoader, Dataset
+from transformers import PreTrainedTokenizerBase
+
+from terrascope.data.batches import INJECTIONS, Batch, collate
+from terrascope.data.facts import Facts
+from terrascope.data.finishing import Choice
+from terrascope.data.making import make_samples
+from terrascope.data.perturb import Perturbation
+from terrascope.data.questions.segment import segmentation_sample
+from terrascope.data.samples import Sample
+from terrascope.data.scenes import LabelledScene
+from terrascope.data.views import View, cut, label_scene, turn
+from terrascope.model.processing_terrascope import TerrascopeProcessor
+from terrascope.sim.samples import sample_scene
+
+__all__ = ["SOURCES", "StreamSettings", "batch_at", "stream"]
+
+SOURCES = ("segmentation", "cot")
+"""Many masks per window and nothing injected; or questions with traces."""
+
+_SCENE_TRIES = 4
+"""Scenes tried for one place of a batch: one may be without any question."""
+
+
+@dataclasses.dataclass(frozen=True)
+class StreamSettings:
+    """What a stream consists of.
+
+    Parameters
+    ----------
+    source : str
+        One of `SOURCES`.
+    split : str
+        Of the simulated scenes.
+    windows : int
+        Per batch.
+    samples : int
+        Per window, for traces; for segmentation one sample with up to `masks` masks.
+    masks : int
+        Per window, for segmentation.
+    window_px : int
+        Side of a window; where it is smaller than `render_px`, windows are cut out of one
+        rendering, as many as fit.
+    render_px : int
+        Side of what is rendered at once.
+    dates : int or None
+        Of every scene; None for 1 to 4.
+    view : View
+        What is shown of a scene.
+    choice : Choice
+        How questions are chosen.
+    measured : bool
+        Whether traces show measured figures.
+    perturbation : Perturbation or None
+        Errors of masks that are injected and measured.
+    injection : str
+        One of `terrascope.data.batches.INJECTIONS`.
+
+    Raises
+    ------
+    ValueError
+        If a setting is unknown or out of range.
+    """
+
+    source: str = "cot"
+    split: str = "train"
+    windows: int = 4
+    samples: int = 4
+    masks: int = 10
+    window_px: int = 128
+    render_px: int = 128
+    dates: int | None = None
+    view: View = dataclasses.field(default_factory=View)
+    choice: Choice = dataclasses.field(default_factory=Choice)
+    measured: bool = True
+    perturbation: Perturbation | None = dataclasses.field(default_factory=Perturbation)
+    injection: str = "mask"
+
+    def __post_init__(self) -> None:
+        if self.source not in SOURCES or self.injection not in INJECTIONS:
+            raise ValueError(
+                f"source {self.source!r}, injection {self.injection!r}: expected one of "
+                f"{SOURCES} and one of {INJECTIONS}"
+            )
+        if min(self.windows, self.samples, self.masks) < 1 or self.window_px > self.render_px:
+            raise ValueError(f"{self}: expected at least one of each, and windows that fit")
+
+
+def stream(
+    settings: StreamSettings,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    seed: int = 0,
+    position: int = 0,
+    workers: int = 0,
+    ahead: int = 2,
+) -> Iterator[Batch]:
+    """Yield batches without end.
+
+    Parameters
+    ----------
+    settings : StreamSettings
+        What they consist of.
+    tokenizer : PreTrainedTokenizerBase
+        Of the text.
+    seed : int
+        Of everything.
+    position : int
+        Number of the first batch; to go on after n batches, n.
+    workers : int
+        Processes that make batches ahead; 0 makes them in this one.
+    ahead : int
+        Batches that each worker keeps ready.
+
+    Yields
+    ------
+    batch : Batch
+        In order of their numbers, whatever the number of workers.
+    """
+    loader = DataLoader(
+        _Batches(settings, tokenizer, seed),
+        batch_size=None,
+        sampler=itertools.count(position),
+        num_workers=workers,
+        prefetch_factor=ahead if workers else None,
+    )
+    yield from loader
+
+
+def batch_at(
+    settings: StreamSettings, tokenizer: PreTrainedTokenizerBase, *, seed: int, number: int
+) -> Batch:
+    """Make one batch of the stream.
+
+    Parameters
+    ----------
+    settings : StreamSettings
+        What it consists of.
+    tokenizer : PreTrainedTokenizerBase
+        Of the text.
+    seed : int
+        Of everything.
+    number : int
+        Of the batch, from 0.
+
+    Returns
+    -------
+    batch : Batch
+        The same in every process. It may hold fewer windows than asked for, where many scenes
+        in a row had nothing to ask.
+
+    Raises
+    ------
+    ValueError
+        If no scene had a question: the choice asks for what the scenes do not have.
+    """
+    rng = np.random.default_rng((seed, number, 1))
+    items: list[tuple[LabelledScene, list[Sample]]] = []
+    per_scene = (settings.render_px // settings.window_px) ** 2
+    most = -(-settings.windows // per_scene) * _SCENE_TRIES
+    for scene_number in range(number * most, (number + 1) * most):
+        if len(items) >= settings.windows:
+            break
+        scene_seed = int(np.random.SeedSequence((seed, scene_number)).generate_state(1)[0])
+        for scene in _scenes(settings, scene_seed, rng):
+            samples = _samples(settings, scene, rng)
+            if samples and len(items) < settings.windows:
+                items.append((scene, samples))
+    if not items:
+        raise ValueError(f"batch {number}: none of {most} scenes has a question to ask")
+    return collate(
+        items,
+        TerrascopeProcessor(size_px=settings.window_px),
+        tokenizer,
+        measured=settings.measured,
+        perturbation=settings.perturbation if settings.source == "cot" else None,
+        rng=rng,
+        injection=settings.injection,
+    )
+
+
+def _scenes(
+    settings: StreamSettings, scene_seed: int, rng: np.random.Generator
+) -> list[LabelledScene]:
+    """Render a scene and cut it; nothing where none of it was observed."""
+    raw = sample_scene(
+        scene_seed, split=settings.split, size=settings.render_px, dates=settings.dates
+    )
+    try:
+        scene = label_scene(raw, view=settings.view, rng=rng)
+    except ValueError:
+        return []
+    if settings.split == "train":
+        scene = turn(scene, int(rng.integers(4)), mirrored=bool(rng.integers(2)))
+    size = settings.window_px
+    if size == settings.render_px:
+        return [scene]
+    parts = []
+    for row in range(settings.render_px // size):
+        for column in range(settings.render_px // size):
+            try:
+                parts.append(cut(scene, row * size, column * size, size))
+            except ValueError:  # under clouds that are hidden, or beyond the swath
+                continue
+    return parts
+
+
+def _samples(
+    settings: StreamSettings, scene: LabelledScene, rng: np.random.Generator
+) -> list[Sample]:
+    facts = Facts(scene)
+    if settings.source == "segmentation":
+        sample = segmentation_sample(facts, rng, settings.masks)
+        return [] if sample is None else [sample]
+    return make_samples(facts, rng, settings.samples, choice=settings.choice)
+
+
+class _Batches(Dataset[Batch]):
+    """Batches by number, for the workers of torch."""
+
+    def __init__(
+        self, settings: StreamSettings, tokenizer: PreTrainedTokenizerBase, seed: int
+    ) -> None:
+        self.settings, self.tokenizer, self.seed = settings, tokenizer, seed
+
+    def __getitem__(self, number: int) -> Batch:
+        return batch_at(self.settings, self.tokenizer, seed=self.seed, number=number)
