@@ -8,6 +8,7 @@ to some rows, their masks are decoded together, and what belongs behind them is 
 
 from __future__ import annotations
 
+import contextlib
 import math
 import zlib
 from collections.abc import Callable, Sequence
@@ -20,6 +21,7 @@ from terrascope.model.backbone import Encoded, MaskPrompts
 from terrascope.model.cache import RaggedCache
 from terrascope.model.injection import choose_tokens, first_tokens
 from terrascope.model.modeling_terrascope import TerrascopeModel
+from terrascope.model.precision import inference_precision
 from terrascope.model.rows import Row, split_beginnings
 from terrascope.model.sequences import Query, date_of, expand
 from terrascope.model.traces import Generation, Grammar, MaskEvent, Measurer, Sampling
@@ -40,6 +42,7 @@ def generate(
     measurer: Measurer | None = None,
     grammars: Sequence[tuple[Grammar, Any] | None] | None = None,
     sampling: Sampling | None = None,
+    precision: str | None = None,
 ) -> list[Generation]:
     """Answer queries.
 
@@ -64,22 +67,26 @@ def generate(
         Per query a grammar and its first state, or None. It sees free tokens only.
     sampling : Sampling or None
         None takes the likeliest token.
+    precision : str or None
+        One of `terrascope.model.precision.PRECISIONS`, for encoders and language; None for
+        what the caller computes in, which is the precision of the weights by default.
 
     Returns
     -------
     generations : list of R Generation
         In the order of the queries.
     """
-    loop = _Loop(
-        model=model,
-        encoded=model.encode(windows) if encoded is None else encoded,
-        dates=windows.date_count.tolist(),
-        text=text,
-        limit=max_new_tokens,
-        measurer=measurer,
-        sampling=sampling or Sampling(),
-    )
-    return loop.run(queries, grammars or [None] * len(queries))
+    with inference_precision(model.device, precision) if precision else contextlib.nullcontext():
+        loop = _Loop(
+            model=model,
+            encoded=model.encode(windows) if encoded is None else encoded,
+            dates=windows.date_count.tolist(),
+            text=text,
+            limit=max_new_tokens,
+            measurer=measurer,
+            sampling=sampling or Sampling(),
+        )
+        return loop.run(queries, grammars or [None] * len(queries))
 
 
 class _Loop:
