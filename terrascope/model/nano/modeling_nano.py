@@ -116,7 +116,7 @@ class NanoBackbone(nn.Module):
         """Run one sensor's images through the pyramid, a few at a time on a processor."""
         few = images.device.type == "cpu" and not torch.is_grad_enabled()
         step = IMAGES_PER_STEP if few else max(len(images), 1)
-        parts = [slice(start, start + step) for start in range(0, len(images), step)]
+        parts = [slice(start, start + step) for start in range(0, max(len(images), 1), step)]
         return [self.pyramid(stem(images[at], valid[at]), context[at]) for at in parts]
 
     def embed(self, ids: Tensor) -> Tensor:
