@@ -1,0 +1,142 @@
+"""Items of the benchmark: a window, a question with options, the right letter, reference masks."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from terrascope.data.rle import decode_mask
+from terrascope.data.samples import Sample
+from terrascope.data.scenes import LabelledScene
+from terrascope.model.answers import OptionAnswer
+from terrascope.model.measurer import MEASURED_FOR
+from terrascope.model.sequences import DatePair
+from terrascope.model.stacks import Window
+from terrascope.types import BoolArray
+from terrascope.vocabulary import OPTION_LETTERS, QuestionKind, Unit
+
+__all__ = ["BENCH_TASKS", "BenchItem", "Reference", "item_of"]
+
+BENCH_TASKS = ("CA", "AQ", "CR", "BRD", "DM", "BCE")
+"""Coverage, area, comparison, boundary, distance, change of built-up land."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Reference:
+    """A mask that a right answer rests on.
+
+    Parameters
+    ----------
+    name : str
+        Of the class or the change, as `terrascope.data.scenes.LabelledScene.mask` takes it.
+    dates : DatePair
+        Earlier date or -1, and date, from 0.
+    mask : ndarray of bool, shape (H, W)
+        The truth.
+    valid : ndarray of bool, shape (H, W)
+        Pixels that are observed and labelled; no other pixel is scored.
+    """
+
+    name: str
+    dates: DatePair
+    mask: BoolArray
+    valid: BoolArray
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class BenchItem:
+    """One question of the benchmark.
+
+    Parameters
+    ----------
+    name : str
+        Unique among the items of a benchmark.
+    image : str
+        Of the window; items of one image are drawn together in a bootstrap.
+    task : str
+        One of `BENCH_TASKS`.
+    kind : QuestionKind
+        What is asked.
+    window : Window
+        What is looked at.
+    question : str
+        As the model reads it, options included.
+    options : tuple of str
+        In the order of their letters.
+    letter : str
+        The right one.
+    references : tuple of Reference
+        In the order of the reference trace; empty where none are published.
+    trace : tuple of str
+        What the reference trace says before each of its masks.
+    area_unit : Unit
+        Of areas.
+
+    Raises
+    ------
+    ValueError
+        If the letter is none of the options.
+    """
+
+    name: str
+    image: str
+    task: str
+    kind: QuestionKind
+    window: Window
+    question: str
+    options: tuple[str, ...]
+    letter: str
+    references: tuple[Reference, ...] = ()
+    trace: tuple[str, ...] = ()
+    area_unit: Unit = Unit.HECTARE
+
+    def __post_init__(self) -> None:
+        if self.letter not in OPTION_LETTERS[: len(self.options)]:
+            raise ValueError(f"{self.name}: letter {self.letter!r} of options {self.options}")
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Figures of a mask that are shown for this kind of question."""
+        return MEASURED_FOR[self.kind]
+
+
+def item_of(scene: LabelledScene, sample: Sample, name: str) -> BenchItem:
+    """Make an item of a Terra-CoT sample.
+
+    Parameters
+    ----------
+    scene : LabelledScene
+        That the sample is about.
+    sample : Sample
+        With options.
+    name : str
+        Of the item.
+
+    Returns
+    -------
+    item : BenchItem
+        With a reference for every step of the trace.
+
+    Raises
+    ------
+    ValueError
+        If the sample offers no options.
+    """
+    if not isinstance(sample.answer, OptionAnswer):
+        raise ValueError(f"{name}: a question of the benchmark has options, not {sample.answer}")
+    references = tuple(
+        Reference(step.name, step.dates, decode_mask(step.mask), scene.known(step.name, step.dates))
+        for step in sample.steps
+    )
+    return BenchItem(
+        name=name,
+        image=scene.image_id,
+        task=sample.task,
+        kind=sample.kind,
+        window=scene.window,
+        question=sample.asked,
+        options=sample.options,
+        letter=sample.answer.letter,
+        references=references,
+        trace=tuple(step.text for step in sample.steps),
+        area_unit=sample.area_unit,
+    )

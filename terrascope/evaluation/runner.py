@@ -1,0 +1,239 @@
+"""A model answers the items of a benchmark: batched, measured, its letters held to a grammar."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from terrascope.evaluation.conditions import Conditions, apply_conditions
+from terrascope.evaluation.items import BenchItem
+from terrascope.evaluation.naming import name_masks
+from terrascope.evaluation.outcomes import Outcome, outcome_of
+from terrascope.evaluation.ruler import support
+from terrascope.model.answers import OptionAnswer
+from terrascope.model.forms import AnswerError, Form
+from terrascope.model.generation_terrascope import Generation, MaskEvent, generate
+from terrascope.model.grammar import Grammar, State, Words
+from terrascope.model.measurer import MaskMeasurer, valid_pixels
+from terrascope.model.modeling_terrascope import TerrascopeModel
+from terrascope.model.processing_terrascope import TerrascopeProcessor
+from terrascope.model.prompts import compose_query, text_of, token_ids
+from terrascope.model.sequences import Query
+from terrascope.model.uncertainty import Calibration
+from terrascope.model.windows import Windows
+from terrascope.vocabulary import AnswerKind, Token
+
+__all__ = ["Examinee", "run_bench"]
+
+Progress = Callable[[int, int], None]
+
+
+@dataclasses.dataclass(eq=False)
+class Examinee:
+    """A model with what it needs to be asked.
+
+    Parameters
+    ----------
+    model : TerrascopeModel
+        In evaluation mode.
+    tokenizer : PreTrainedTokenizerBase
+        Of the model.
+    processor : TerrascopeProcessor
+        Of the model.
+    max_new_tokens : int
+        Of a response, figures and visual tokens apart.
+    max_masks : int
+        Of a response.
+    """
+
+    model: TerrascopeModel
+    tokenizer: PreTrainedTokenizerBase
+    processor: TerrascopeProcessor
+    max_new_tokens: int = 96
+    max_masks: int = 6
+
+    def __post_init__(self) -> None:
+        columns = self.model.backbone.logits(
+            torch.zeros(1, self.model.backbone.hidden_size, dtype=self.model.dtype)
+        ).shape[-1]
+        self.words = Words(self.tokenizer, vocab_size=int(columns))
+        self.calibration = Calibration(
+            temperature=self.model.config.mask_temperature,
+            correlation_length_m=self.model.config.correlation_length_m,
+        )
+
+
+def run_bench(
+    examinee: Examinee,
+    items: Sequence[BenchItem],
+    conditions: Conditions | None = None,
+    *,
+    windows_per_batch: int = 8,
+    progress: Progress | None = None,
+) -> list[Outcome]:
+    """Let a model answer items.
+
+    Parameters
+    ----------
+    examinee : Examinee
+        Who answers.
+    items : sequence of BenchItem
+        Each image is encoded once for all its questions.
+    conditions : Conditions or None
+        None for both sensors, measured, speaking freely.
+    windows_per_batch : int
+        Images at a time.
+    progress : callable or None
+        Told items done and in all.
+
+    Returns
+    -------
+    outcomes : list of Outcome
+        In the order of the items.
+    """
+    chosen = conditions or Conditions()
+    config = examinee.model.config
+    before = config.injection
+    found: dict[str, Outcome] = {}
+    try:
+        config.injection = chosen.injection or before
+        for batch in _batches(items, windows_per_batch):
+            for outcome in _answer(examinee, batch, chosen):
+                found[outcome.item] = outcome
+            if progress is not None:
+                progress(len(found), len(items))
+    finally:
+        config.injection = before
+    return [found[item.name] for item in items]
+
+
+def _batches(items: Sequence[BenchItem], windows: int) -> Iterator[list[BenchItem]]:
+    """Take images with all their questions."""
+    by_image: dict[str, list[BenchItem]] = {}
+    for item in items:
+        by_image.setdefault(item.image, []).append(item)
+    images = list(by_image.values())
+    for start in range(0, len(images), windows):
+        yield [item for image in images[start : start + windows] for item in image]
+
+
+def _answer(
+    examinee: Examinee, items: list[BenchItem], conditions: Conditions
+) -> Iterator[Outcome]:
+    model, tokenizer = examinee.model, examinee.tokenizer
+    images = list(dict.fromkeys(item.image for item in items))
+    first = {item.image: item for item in reversed(items)}
+    seen = examinee.processor([first[name].window for name in images])
+    windows = apply_conditions(seen, images, conditions).to(model.device)
+    measurer = None
+    if conditions.measured:
+        measurer = MaskMeasurer(
+            windows,
+            lambda text: token_ids(tokenizer, text),
+            calibration=examinee.calibration,
+            threshold=model.config.mask_threshold,
+            area_units=[item.area_unit for item in items],
+            fields=[item.fields for item in items],
+        )
+    grammars = [_grammar(examinee, item, windows, images, conditions) for item in items]
+    encoded = model.encode(windows)
+    queries = [
+        _query(tokenizer, windows, images.index(item.image), item, encoded.present, conditions)
+        for item in items
+    ]
+    said = generate(
+        model,
+        windows,
+        queries,
+        text=text_of(tokenizer),
+        max_new_tokens=examinee.max_new_tokens,
+        encoded=encoded,
+        measurer=measurer,
+        grammars=[(grammar, state) for grammar, state in grammars],
+    )
+    for item, generation, (grammar, _) in zip(items, said, grammars, strict=True):
+        yield _score(examinee, item, windows, grammar, generation)
+
+
+def _query(
+    tokenizer: PreTrainedTokenizerBase,
+    windows: Windows,
+    window: int,
+    item: BenchItem,
+    present: Tensor,
+    conditions: Conditions,
+) -> Query:
+    forced = ""
+    if conditions.forced:
+        masks = "".join(f"{text}{Token.SEG}" for text in item.trace)
+        forced = f"{Token.THINK}{masks}"
+    return compose_query(tokenizer, windows, window, item.question, forced, present=present)
+
+
+def _grammar(
+    examinee: Examinee,
+    item: BenchItem,
+    windows: Windows,
+    images: list[str],
+    conditions: Conditions,
+) -> tuple[Grammar, State]:
+    grammar = Grammar(
+        examinee.words,
+        Form(AnswerKind.OPTION, options=len(item.options)),
+        dates=int(windows.date_count[images.index(item.image)]),
+        opened=conditions.forced,
+        max_trace_tokens=examinee.max_new_tokens - 8,
+        max_masks=0 if conditions.forced else examinee.max_masks,
+    )
+    return grammar, grammar.start
+
+
+def _score(
+    examinee: Examinee, item: BenchItem, windows: Windows, grammar: Grammar, said: Generation
+) -> Outcome:
+    words = text_of(examinee.tokenizer)
+    threshold = examinee.model.config.mask_threshold
+    named = name_masks(said, words, examinee.model.config.seg_token_id)
+    drawn = {
+        name: (event.probability.cpu(), _valid(windows, event).cpu())
+        for name, event in named.items()
+    }
+    letter, probability = _letter(grammar, said)
+    supported = support(item, drawn, examinee.calibration)
+    masks = [
+        None
+        if (found := drawn.get((one.name, one.dates))) is None
+        else (found[0].numpy(), (found[0] > threshold).numpy())
+        for one in item.references
+    ]
+    chosen = None if letter is None else ord(letter) - ord("A")
+    return outcome_of(
+        item,
+        letter,
+        masks,
+        letter_probability=probability,
+        support=math.nan if supported is None or chosen is None else supported[chosen],
+        text=words(list(said.sequence)).replace(Token.PAD.value, ""),
+    )
+
+
+def _valid(windows: Windows, event: MaskEvent) -> Tensor:
+    return valid_pixels(windows, event.window, event.date, event.before)
+
+
+def _letter(grammar: Grammar, said: Generation) -> tuple[str | None, float]:
+    """Read the letter and how likely it was among the letters."""
+    free = said.ids[len(said.ids) - said.free :]
+    start = grammar.words.special.answer
+    try:
+        _, answer = grammar.parse(free)
+    except AnswerError:
+        return None, math.nan
+    if not isinstance(answer, OptionAnswer) or start not in free:
+        return None, math.nan
+    return answer.letter, math.exp(said.log_probabilities[free.index(start) + 1])
