@@ -29,7 +29,7 @@ from terrascope.data.views import label_scene
 from terrascope.evaluation.items import item_of
 from terrascope.evaluation.naming import name_masks, named_last
 from terrascope.evaluation.ruler import support
-from terrascope.model.answers import OptionAnswer
+from terrascope.model.answers import OptionAnswer, format_answer
 from terrascope.model.generation_terrascope import Generation, generate
 from terrascope.model.grammar import Grammar, Words
 from terrascope.model.measurer import MaskMeasurer, valid_pixels
@@ -127,13 +127,14 @@ def ask(folder: Path, scene: LabelledScene, sample: Sample) -> Asked:
         grammars=[(grammar, grammar.start)],
     )[0]
     _, answer = grammar.parse(said.ids)
-    if not isinstance(answer, OptionAnswer):
-        raise SystemExit(f"{sample.question!r} is a question without options: choose another")
     named = name_masks(said, tokenizer.text, model.config.seg_token_id)
     drawn = {
         name: (event.probability, valid_pixels(windows, 0, event.date, event.before))
         for name, event in named.items()
     }
+    confidence = None
+    if isinstance(answer, OptionAnswer):
+        confidence = support(item_of(scene, sample, "example"), drawn, calibration)
     text = tokenizer.text(list(said.sequence))
     return Asked(
         windows=windows,
@@ -142,9 +143,9 @@ def ask(folder: Path, scene: LabelledScene, sample: Sample) -> Asked:
         options=sample.options,
         masks=masks_of(said, text, scene, windows, model.backbone.grid),
         closing=text.rpartition(Token.THINK_END)[0].rpartition("]")[2].rpartition(">")[2],
-        letter=answer.letter,
-        right=sample.answer.letter if isinstance(sample.answer, OptionAnswer) else "",
-        confidence=support(item_of(scene, sample, "example"), drawn, calibration),
+        answer=format_answer(answer, plain=True),
+        right=format_answer(sample.answer, plain=True),
+        confidence=confidence,
     )
 
 

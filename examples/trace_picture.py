@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from terrascope.model.sequences import DatePair
 from terrascope.model.windows import Windows
 from terrascope.sensors import S2_BANDS
+from terrascope.vocabulary import OPTION_LETTERS
 
 MASK, TRUTH, OPTICAL, RADAR, MISSING = "#d55e00", "#ffffff", "#56b4e9", "#f0e442", "#969ca3"
 """Okabe and Ito (2008): told apart with any common colour vision deficiency."""
@@ -93,8 +94,8 @@ class Asked:
         Of the trace.
     closing : str
         What the model said after the last mask.
-    letter, right : str
-        Said and true.
+    answer, right : str
+        Said and true: a letter where options were offered.
     confidence : tuple of float or None
         Per option, from the sampled masks.
     """
@@ -105,7 +106,7 @@ class Asked:
     options: tuple[str, ...]
     masks: list[Mask]
     closing: str
-    letter: str
+    answer: str
     right: str
     confidence: tuple[float, ...] | None
 
@@ -306,23 +307,24 @@ def _name(mask: Mask) -> str:
 
 def _trace_lines(asked: Asked) -> list[tuple[str, str]]:
     """Return the lines of the trace with their colours: given grey, said blue."""
-    offered = "   ".join(
-        f"{letter} {option}" for letter, option in zip("ABCDEFGH", asked.options, strict=False)
-    )
-    lines = [(line, INK) for line in textwrap.wrap(f"Question   {asked.question}", CHARACTERS)]
-    lines.append((f"Options    {offered}", INK))
+    lines = _wrapped("Question   ", asked.question, INK)
+    if asked.options:
+        pairs = zip(OPTION_LETTERS, asked.options, strict=False)
+        lines += _wrapped("Options    ", "   ".join(f"{a} {b}" for a, b in pairs), INK)
     lines.append(("", INK))
     for number, mask in enumerate(asked.masks, 1):
         lines.append((f"said       {mask.words} [SEG]", SAID))
         lines.append((f"seen       mask {number}, {len(mask.cells)} visual tokens", QUIET))
         lines += _wrapped("measured   ", mask.figures or "nothing is shown", QUIET)
     lines += _wrapped("said       ", asked.closing.strip(), SAID)
-    confidence = ""
-    if asked.confidence is not None:
-        confidence = f"   confidence {asked.confidence[ord(asked.letter) - ord('A')]:.2f}"
-    name = asked.options[ord(asked.letter) - ord("A")]
-    truth = "right" if asked.letter == asked.right else f"wrong: {asked.right} is true"
-    lines.append((f"answer     {asked.letter} {name}   ({truth}){confidence}", INK))
+    name = confidence = ""
+    if asked.options:
+        place = OPTION_LETTERS.index(asked.answer)
+        name = f" {asked.options[place]}"
+        if asked.confidence is not None:
+            confidence = f"   confidence {asked.confidence[place]:.2f}"
+    truth = "right" if asked.answer == asked.right else f"the truth is {asked.right}"
+    lines.append((f"answer     {asked.answer}{name}   ({truth}){confidence}", INK))
     return lines
 
 
@@ -357,9 +359,11 @@ def _draw_options(axes: Any, asked: Asked) -> None:
         axes.axis("off")
         return
     places = np.arange(len(asked.options))
-    colours = [MASK if chr(65 + n) == asked.letter else "#c9ccd1" for n in places]
+    colours = [MASK if OPTION_LETTERS[n] == asked.answer else "#c9ccd1" for n in places]
     axes.barh(places, asked.confidence, color=colours, height=0.62)
-    axes.set_yticks(places, [f"{chr(65 + n)} {asked.options[n]}" for n in places], fontsize=7.5)
+    axes.set_yticks(
+        places, [f"{OPTION_LETTERS[n]} {asked.options[n]}" for n in places], fontsize=7.5
+    )
     axes.invert_yaxis()
     axes.set_xlim(0, 1)
     axes.set_xticks([0, 0.5, 1])
