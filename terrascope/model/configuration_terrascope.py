@@ -141,6 +141,8 @@ class TerrascopeConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]
         Logits are divided by it before they become probabilities; fitted by calibration.
     correlation_length_m : float
         Of the errors of a mask, for sampled masks; fitted by calibration.
+    answer_confidence : dict or None
+        Settings of `terrascope.model.confidence.AnswerConfidence`, fitted by calibration.
     tie_word_embeddings : bool
         Of the library; the backbones decide for themselves.
 
@@ -182,6 +184,7 @@ class TerrascopeConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]
     contrastive_temperature: float = 0.07
     mask_temperature: float = 1.0
     correlation_length_m: float = 60.0
+    answer_confidence: dict[str, Any] | None = None
     tie_word_embeddings: bool = False
 
     def __post_init__(self, **kwargs: Any) -> None:
