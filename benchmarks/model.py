@@ -1,30 +1,38 @@
 """How fast the model looks and speaks: windows/s, tokens/s, questions per image, against a peer.
 
 Random weights (speed does not depend on them); the end of text and ``[SEG]`` are made unlikely,
-so that every run says the same number of tokens. Time per token is the difference of two runs of
-different lengths, so that prompts and encoders cancel. Rounds are interleaved, figures are
-medians. The peer is transformers' own ``InternVLForConditionalGeneration.generate`` on the same
-weights and the same prompt, without masks.
+so that every run says the same number of tokens. Time per token is the median time between two
+steps of the language model inside a run, so that prompts and encoders do not count. What is
+compared runs in turns, and the figure is the median of the rounds' ratios. The peer is
+transformers' own ``InternVLForConditionalGeneration.generate`` on the same weights and the same
+prompt, without masks.
 
-    python benchmarks/model.py [--rounds 5] [--threads 2] [--device cuda]
+    python benchmarks/model.py [--precision auto] [--threads 2] [--device cuda] [--compile]
 
-Prints one table, and fails where a limit is missed: 8 questions on one window cost at most 3
-times one, with its images encoded once; batch 32 says at least 3 times the tokens/s of batch 1;
-at most 1.1 times the peer's time per token. On a GPU also: share of the bf16 peak in the vision
-encoder, share of the memory bandwidth in decoding, both at the size of terrascope-8b's parts.
+Prints a table and a line of JSON, and fails where a limit is missed: 8 questions on one window
+cost at most 3 times one, with its images encoded once; batch 32 says at least 3 times the
+tokens/s of batch 1; at most 1.1 times the peer's time per token. On a GPU also: share of the
+bf16 peak in the vision encoder, share of the memory bandwidth in decoding, both at the size of
+terrascope-8b's parts.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import datetime as dt
+import itertools
+import json
+import platform
 import resource
 import statistics
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
+from torch import nn
 from transformers import InternVLConfig, InternVLForConditionalGeneration, Sam2Config
 
 from terrascope.model.configuration_terrascope import NanoConfig, TerrascopeConfig
@@ -33,15 +41,45 @@ from terrascope.model.geometry import Geometry
 from terrascope.model.internvl.loading import config_8b, special_token_settings
 from terrascope.model.modeling_terrascope import TerrascopeModel
 from terrascope.model.pictures import to_pictures
+from terrascope.model.precision import PRECISIONS, inference_precision
 from terrascope.model.prompts import compose_query
+from terrascope.model.sequences import Query
+from terrascope.model.speed import compile_model
 from terrascope.model.tokenization_nano import NanoTokenizer
 from terrascope.model.windows import Windows
 
 QUESTION = "How much of the image is water on the last date, in hectares?"
-SHORT, LONG = 16, 80
-BATCHES = (1, 8, 32)
+TOKENS = 48
+ROUNDS = {1: 5, 8: 3, 32: 2}
+"""Rounds by batch: large batches are long, and steadier."""
 PEAKS = {"H100": (989e12, 3.35e12), "H200": (989e12, 4.8e12), "A100": (312e12, 2.0e12)}
 """Dense bf16 FLOP/s and bytes/s by the data sheets."""
+
+
+@dataclasses.dataclass
+class Table:
+    """Figures, printed as they come.
+
+    Parameters
+    ----------
+    figures : dict of str to float
+        By name.
+    missed : list of str
+        Limits that were not kept.
+    """
+
+    figures: dict[str, float] = dataclasses.field(default_factory=dict)
+    missed: list[str] = dataclasses.field(default_factory=list)
+
+    def add(
+        self, name: str, value: float, unit: str, limit: str = "", *, kept: bool = True
+    ) -> None:
+        """Take in a figure and say whether it keeps its limit."""
+        self.figures[name] = round(value, 4)
+        if not kept:
+            self.missed.append(f"{name} {value:.2f} ({limit})")
+        verdict = f"  limit {limit}: {'kept' if kept else 'MISSED'}" if limit else ""
+        print(f"{name:48s} {value:10.2f} {unit:10s}{verdict}", flush=True)
 
 
 def make_windows(count: int, side: int, dates: int, *, radar: bool = True) -> Windows:
@@ -121,6 +159,32 @@ def _silence(rows: torch.Tensor, tokens: list[int]) -> None:
         rows[tokens] = 0
 
 
+class Pace:
+    """Times between the steps of a language model; steps of one token per row only.
+
+    Parameters
+    ----------
+    language : nn.Module
+        Called once per step.
+    """
+
+    def __init__(self, language: nn.Module) -> None:
+        self._starts: list[float] = []
+        language.register_forward_pre_hook(self._note, with_kwargs=True)
+
+    def _note(self, _: nn.Module, args: tuple[Any, ...], settings: dict[str, Any]) -> None:
+        embeddings = args[0] if args else settings["inputs_embeds"]
+        if embeddings.shape[1] == 1:
+            self._starts.append(time.perf_counter())
+
+    def of(self, run: Callable[[], object]) -> float:
+        """Return the median of one run, in seconds."""
+        self._starts.clear()
+        run()
+        steps = [after - before for before, after in itertools.pairwise(self._starts)]
+        return statistics.median(steps)
+
+
 def seconds(run: Callable[[], object], device: torch.device) -> float:
     """Time one call."""
     start = time.perf_counter()
@@ -130,91 +194,87 @@ def seconds(run: Callable[[], object], device: torch.device) -> float:
     return time.perf_counter() - start
 
 
-def interleaved(
-    runs: dict[str, Callable[[], object]], rounds: int, device: torch.device
-) -> dict[str, float]:
-    """Time several things in turns, after one round that does not count; medians."""
-    found: dict[str, list[float]] = {name: [] for name in runs}
-    for number in range(rounds + 1):
-        for name, run in runs.items():
-            spent = seconds(run, device)
-            if number:
-                found[name].append(spent)
-    return {name: statistics.median(values) for name, values in found.items()}
-
-
-@torch.inference_mode()
-def measure_nano(rounds: int, device: torch.device, failures: list[str]) -> None:
+def measure_nano(table: Table, device: torch.device, settings: argparse.Namespace) -> None:
     """Time encoder, decoding and many questions on one window, for the nano."""
     tokenizer = NanoTokenizer()
     model = make_nano(tokenizer).to(device)
+    if settings.compile:
+        compile_model(model, cuda_graphs=device.type == "cuda")
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    print(f"nano: {parameters / 1e6:.2f} M parameters, 128 px, 2 dates x 2 sensors")
-    windows = {batch: make_windows(batch, 128, 2).to(device) for batch in BATCHES}
-    runs: dict[str, Callable[[], object]] = {
-        f"encode {batch}": lambda batch=batch: model.encode(windows[batch]) for batch in BATCHES
-    }
-    for batch in BATCHES:
-        queries = [compose_query(tokenizer, windows[batch], n, QUESTION) for n in range(batch)]
-        encoded = model.encode(windows[batch])
-        for length in (SHORT, LONG):
-            runs[f"say {batch} {length}"] = _saying(
-                model, windows[batch], queries, tokenizer, length, encoded=encoded
-            )
-    one = make_windows(1, 128, 2).to(device)
-    questions = [
-        compose_query(tokenizer, one, 0, f"{QUESTION} Is it more than {n} ha?") for n in range(8)
-    ]
-    runs["1 question"] = _saying(model, one, questions[:1], tokenizer, 32)
-    runs["8 questions"] = _saying(model, one, questions, tokenizer, 32)
-    found = interleaved(runs, rounds, device)
+    table.add("nano parameters", parameters / 1e6, "M")
+    pace = Pace(model.backbone.language_model)
     rates = {}
-    for batch in BATCHES:
-        print(f"encoder    batch {batch:2d} {batch / found[f'encode {batch}']:10.1f} windows/s")
-    for batch in BATCHES:
-        spent = found[f"say {batch} {LONG}"] - found[f"say {batch} {SHORT}"]
-        rates[batch] = batch * (LONG - SHORT) / spent
-        print(f"decoding   batch {batch:2d} {rates[batch]:10.1f} tokens/s")
+    model.encode(make_windows(1, 128, 2).to(device))
+    for batch, rounds in ROUNDS.items():
+        windows = make_windows(batch, 128, 2).to(device)
+        spent = [seconds(lambda w=windows: model.encode(w), device) for _ in range(rounds)]
+        table.add(f"nano encoder, batch {batch}", batch / statistics.median(spent), "windows/s")
+        queries = [compose_query(tokenizer, windows, n, QUESTION) for n in range(batch)]
+        run = _saying(model, windows, queries, tokenizer, encoded=model.encode(windows))
+        run()
+        rates[batch] = batch / statistics.median(pace.of(run) for _ in range(rounds))
+        table.add(f"nano decoding, batch {batch}", rates[batch], "tokens/s")
     gain = rates[32] / rates[1]
-    print(f"batch 32 against batch 1: {gain:.2f} times the tokens/s (limit: at least 3)")
-    if gain < 3:
-        failures.append(f"batch 32 gains {gain:.2f}")
+    table.add("decoding, batch 32 against batch 1", gain, "times", ">= 3", kept=gain >= 3)
+    ask_many(table, model, tokenizer, device)
+    for precision in ("float32", "bfloat16"):
+        windows = make_windows(8, 128, 2).to(device)
+        with inference_precision(device, precision):
+            model.encode(windows)
+            spent = [seconds(lambda w=windows: model.encode(w), device) for _ in range(2)]
+        table.add(f"nano encoder, batch 8, {precision}", 8 / min(spent), "windows/s")
+
+
+def ask_many(
+    table: Table, model: TerrascopeModel, tokenizer: NanoTokenizer, device: torch.device
+) -> None:
+    """Ask one and eight questions on one window, encoders included."""
+    windows = make_windows(1, 128, 2).to(device)
+    questions = [
+        compose_query(tokenizer, windows, 0, f"{QUESTION} Is it more than {n} ha?")
+        for n in range(8)
+    ]
+    one = _saying(model, windows, questions[:1], tokenizer)
+    eight = _saying(model, windows, questions, tokenizer)
+    eight()
     images: list[int] = []
     hook = model.backbone.pyramid.register_forward_hook(lambda _, a, __: images.append(len(a[0])))
-    runs["8 questions"]()
+    eight()
     hook.remove()
-    cost = found["8 questions"] / found["1 question"]
-    print(f"8 questions on one window: {cost:.2f} times one (limit: 3); images encoded {images}")
-    if cost > 3 or sum(images) != 4:
-        failures.append(f"8 questions cost {cost:.2f}, images encoded {images}")
+    exact = sum(images) == int(windows.present.sum())
+    table.add("images encoded for 8 questions on 4", sum(images), "images", "= 4", kept=exact)
+    rounds = [(seconds(one, device), seconds(eight, device)) for _ in range(5)]
+    cost = statistics.median(many / single for single, many in rounds)
+    table.add("8 questions on one window against 1", cost, "times", "<= 3", kept=cost <= 3)
 
 
 def _saying(
     model: TerrascopeModel,
     windows: Windows,
-    queries: list,
+    queries: list[Query],
     tokenizer: NanoTokenizer,
-    length: int,
-    **more: object,
-) -> Callable[[], object]:
-    def run() -> object:
+    **more: Any,
+) -> Callable[[], list[list[int]]]:
+    """Return what says `TOKENS` tokens per query."""
+
+    def run() -> list[list[int]]:
         results = generate(
-            model, windows, queries, text=tokenizer.text, max_new_tokens=length, **more
+            model, windows, queries, text=tokenizer.text, max_new_tokens=TOKENS, **more
         )
-        assert all(len(result.ids) == length and not result.events for result in results)
-        return results
+        assert all(len(result.ids) == TOKENS and not result.events for result in results)
+        return [list(result.ids) for result in results]
 
     return run
 
 
-@torch.inference_mode()
-def measure_peer(rounds: int, device: torch.device, failures: list[str]) -> None:
+def measure_peer(table: Table, device: torch.device) -> None:
     """Time per token against transformers' own loop."""
     tokenizer = NanoTokenizer()
     model = make_small_internvl(tokenizer).to(device)
     peer: InternVLForConditionalGeneration = model.backbone.vision_language
     peer.generation_config.pad_token_id = model.config.pad_token_id
     peer.generation_config.eos_token_id = None
+    pace = Pace(peer.model.language_model)
     for batch in (1, 8):
         windows = make_windows(batch, 128, 1, radar=False).to(device)
         queries = [compose_query(tokenizer, windows, n, QUESTION) for n in range(batch)]
@@ -224,111 +284,110 @@ def measure_peer(rounds: int, device: torch.device, failures: list[str]) -> None
             for query in queries
         ]
         pictures, _ = to_pictures(windows, 224, ["rgb"])
-        encoded = model.encode(windows)
         inputs = {
             "input_ids": torch.tensor(ids, device=device),
             "attention_mask": torch.ones(len(ids), len(ids[0]), dtype=torch.int64, device=device),
             "pixel_values": pictures[:, 0, 0],
         }
-        runs: dict[str, Callable[[], object]] = {}
-        for length in (SHORT, LONG):
-            runs[f"ours {length}"] = _saying(
-                model, windows, queries, tokenizer, length, encoded=encoded
-            )
-            runs[f"peer {length}"] = lambda length=length, inputs=inputs: peer.generate(
-                **inputs, max_new_tokens=length, do_sample=False
-            )
-        ours = [list(result.ids) for result in runs[f"ours {LONG}"]()]
-        theirs = runs[f"peer {LONG}"]()[:, len(ids[0]) :].tolist()
-        if ours != theirs:
-            failures.append(f"batch {batch}: ours and the peer say different tokens")
-        found = interleaved(runs, rounds, device)
-        spent = {
-            who: (found[f"{who} {LONG}"] - found[f"{who} {SHORT}"]) / (LONG - SHORT) * 1000
-            for who in ("ours", "peer")
-        }
-        ratio = spent["ours"] / spent["peer"]
-        print(
-            f"InternVL   batch {batch:2d} {spent['ours']:8.2f} ms per token, "
-            f"transformers {spent['peer']:.2f}: {ratio:.2f} times (limit: 1.1), same tokens: "
-            f"{ours == theirs}"
-        )
-        if ratio > 1.1:
-            failures.append(f"batch {batch}: {ratio:.2f} times the peer's time per token")
+        ours = _saying(model, windows, queries, tokenizer, encoded=model.encode(windows))
+
+        def theirs(inputs: dict[str, torch.Tensor] = inputs) -> list[list[int]]:
+            said = peer.generate(**inputs, max_new_tokens=TOKENS, do_sample=False)
+            return said[:, inputs["input_ids"].shape[1] :].tolist()
+
+        same = ours() == theirs()
+        table.add(f"InternVL, batch {batch}: same tokens", same, "", "yes", kept=same)
+        rounds = [(pace.of(ours), pace.of(theirs)) for _ in range(9)]
+        for place, who in enumerate(("ours", "transformers")):
+            spent = statistics.median(pair[place] for pair in rounds)
+            table.add(f"InternVL, batch {batch}: {who}", spent * 1000, "ms/token")
+        ratio = statistics.median(mine / other for mine, other in rounds)
+        name = f"InternVL, batch {batch}: ours against theirs"
+        table.add(name, ratio, "times", "<= 1.1", kept=ratio <= 1.1)
 
 
-@torch.inference_mode()
-def measure_gpu(rounds: int, device: torch.device) -> None:
+def measure_gpu(table: Table, device: torch.device, settings: argparse.Namespace) -> None:
     """Shares of the peak at the size of terrascope-8b, on random bf16 weights."""
-    from torch.utils.flop_counter import FlopCounterMode
-
     name = torch.cuda.get_device_name(device)
     peak = next((value for key, value in PEAKS.items() if key in name), None)
     if peak is None:
         print(f"{name}: peak not known, shares not given")
         return
     tokenizer = NanoTokenizer()
+    config = config_8b(dtype=torch.bfloat16, **special_token_settings(tokenizer))
     with torch.device(device):
-        model = TerrascopeModel(
-            config_8b(dtype=torch.bfloat16, **special_token_settings(tokenizer))
-        ).to(torch.bfloat16)
-    model.eval()
-    backbone = model.backbone
-    pixels = torch.randn(32, 3, 448, 448, device=device, dtype=torch.bfloat16)
+        model = TerrascopeModel(config).to(torch.bfloat16).eval()
+    look_and_speak(table, model, peak, compiled=settings.compile)
+
+
+def look_and_speak(
+    table: Table, model: TerrascopeModel, peak: tuple[float, float], *, compiled: bool = False
+) -> None:
+    """Measure the shares of a peak (FLOP/s, bytes/s) that encoder and decoding reach."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    device, dtype = model.device, model.dtype
+    reader, tokenizer = model.backbone.vision_language, NanoTokenizer()
+    never = (model.config.eos_token_id, model.config.seg_token_id)
+    _silence(reader.lm_head.weight, list(never))
+    side = model.backbone.image_side
+    pixels = torch.randn(32, 3, side, side, device=device, dtype=dtype)
 
     def look() -> object:
-        return backbone.vision_language.model.get_image_features(pixels, return_dict=True)
+        return reader.model.get_image_features(pixels, return_dict=True)
 
     with FlopCounterMode(display=False) as counter:
         look()
-    spent = interleaved({"look": look}, rounds, device)["look"]
+    if compiled:
+        compile_model(model, cuda_graphs=device.type == "cuda")
+        look()
+    spent = statistics.median(seconds(look, device) for _ in range(5))
+    table.add("8b vision encoder, 32 images", 32 / spent, "images/s")
     share = counter.get_total_flops() / spent / peak[0]
-    print(f"vision encoder, 32 images: {32 / spent:.0f} images/s, {share:.0%} of the bf16 peak")
+    table.add("8b vision encoder, share of the bf16 peak", 100 * share, "%")
     windows = make_windows(1, 128, 1, radar=False).to(device)
     query = compose_query(tokenizer, windows, 0, QUESTION)
-    encoded = model.encode(windows)
-    runs = {
-        f"say {n}": _saying(model, windows, [query], tokenizer, n, encoded=encoded)
-        for n in (SHORT, LONG)
-    }
-    _silence(
-        backbone.vision_language.lm_head.weight,
-        [model.config.eos_token_id, model.config.seg_token_id],
-    )
-    found = interleaved(runs, rounds, device)
-    per_token = (found[f"say {LONG}"] - found[f"say {SHORT}"]) / (LONG - SHORT)
-    language = backbone.vision_language.model.language_model
-    read = sum(p.numel() * 2 for p in language.layers.parameters())
-    read += backbone.vision_language.lm_head.weight.numel() * 2
-    print(
-        f"decoding, batch 1: {1 / per_token:.1f} tokens/s, "
-        f"{read / per_token / peak[1]:.0%} of the memory bandwidth"
-    )
+    run = _saying(model, windows, [query], tokenizer, encoded=model.encode(windows))
+    pace = Pace(reader.model.language_model)
+    run()
+    per_token = statistics.median(pace.of(run) for _ in range(5))
+    table.add("8b decoding, batch 1", 1 / per_token, "tokens/s")
+    weights = [*reader.model.language_model.layers.parameters(), reader.lm_head.weight]
+    read = sum(weight.numel() * weight.element_size() for weight in weights)
+    table.add("8b decoding, share of the bandwidth", 100 * read / per_token / peak[1], "%")
 
 
+@torch.inference_mode()
 def main() -> None:
     """Run everything and print one table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--precision", choices=PRECISIONS, default="auto")
+    parser.add_argument("--compile", action="store_true", help="compile; on a GPU with graphs")
     parser.add_argument("--only", choices=["nano", "peer", "gpu"], default=None)
     settings = parser.parse_args()
     torch.set_num_threads(settings.threads)
     device = torch.device(settings.device)
-    failures: list[str] = []
-    if settings.only in (None, "nano"):
-        measure_nano(settings.rounds, device, failures)
-    if settings.only in (None, "peer"):
-        measure_peer(settings.rounds, device, failures)
+    table = Table()
+    start = time.perf_counter()
+    with inference_precision(device, settings.precision) as dtype:
+        where = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+        print(f"{where}, {settings.threads} threads, {dtype}, torch {torch.__version__}")
+        if settings.only in (None, "nano"):
+            measure_nano(table, device, settings)
+        if settings.only in (None, "peer"):
+            measure_peer(table, device)
     if device.type == "cuda" and settings.only in (None, "gpu"):
-        measure_gpu(settings.rounds, device)
+        measure_gpu(table, device, settings)
     if device.type == "cuda":
-        print(f"peak memory of the GPU {torch.cuda.max_memory_allocated() / 2**20:.0f} MiB")
+        table.add("peak memory, GPU", torch.cuda.max_memory_allocated() / 2**20, "MiB")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(f"peak memory of the process {peak / 1024:.0f} MiB")
-    if failures:
-        sys.exit("limit missed: " + "; ".join(failures))
+    table.add("peak memory, process", peak / 1024, "MiB")
+    table.add("whole benchmark", time.perf_counter() - start, "s")
+    print(json.dumps({"threads": settings.threads, "precision": str(dtype)} | table.figures))
+    if table.missed:
+        sys.exit("limit missed: " + "; ".join(table.missed))
 
 
 if __name__ == "__main__":
