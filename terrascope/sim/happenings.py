@@ -66,7 +66,11 @@ _RECIPES: dict[Alter, _Recipe] = {
 
 
 def draw_alterations(
-    draws: Draws, land: Land, climate: Climate, dates: Sequence[dt.date]
+    draws: Draws,
+    land: Land,
+    climate: Climate,
+    dates: Sequence[dt.date],
+    happening: Alter | None = None,
 ) -> list[Alteration]:
     """Draw what happens in a window before, between and after the dates of a sample.
 
@@ -80,6 +84,8 @@ def draw_alterations(
         Of the region.
     dates : sequence of datetime.date
         Of the images, in order.
+    happening : Alter or None
+        What happens between the dates, wherever there is the ground for it; None: drawn.
 
     Returns
     -------
@@ -90,10 +96,11 @@ def draw_alterations(
     found: list[Alteration] = []
     taken = np.zeros(land.shape, bool)
     ground = Ground(land, draws.rng)
-    if len(dates) > 1 and draws.chance(_CHANGING):
+    if len(dates) > 1 and (draws.chance(_CHANGING) or happening is not None):
         for _ in range(draws.choice((1, 2, 3), (0.55, 0.3, 0.15))):
             pair = int(draws.rng.integers(len(dates) - 1))
-            _try(draws, ground, climate, (dates[pair], dates[pair + 1]), taken, found)
+            days = (dates[pair], dates[pair + 1])
+            _try(draws, ground, climate, days, taken, found, happening)
     if draws.chance(0.3):
         long_ago = dates[0] - dt.timedelta(days=int(draws.rng.integers(400, 1600)))
         _try(draws, ground, climate, (long_ago, dates[0]), taken, found)
@@ -107,18 +114,25 @@ def _try(
     between: tuple[dt.date, dt.date],
     taken: BoolArray,
     found: list[Alteration],
+    happening: Alter | None = None,
 ) -> None:
     """Let something happen between two days, if the window has the ground for it, in place."""
     land = ground.land
     present = {Cover(code) for code in np.unique(land.cover)}
     options = [what for what, recipe in _RECIPES.items() if present & set(recipe.covers)]
+    if happening in options:
+        options = [happening]
     for _ in range(3):
         if not options:
             return
         what = draws.choice(options, [_RECIPES[one].weight for one in options])
         recipe = _RECIPES[what]
         allowed = land.is_cover(*recipe.covers) & (land.road < 0.3) & ~taken
-        pixels = float(np.exp(draws.rng.uniform(np.log(6.0), np.log(recipe.largest * taken.size))))
+        largest = recipe.largest * taken.size
+        least = 6.0
+        if happening is not None:  # a part of what is there that can be asked about
+            least, largest = (share * max(float(allowed.sum()), 20.0) for share in (0.08, 0.6))
+        pixels = float(np.exp(draws.rng.uniform(np.log(least), np.log(largest))))
         if allowed.sum() < max(2 * _MIN_PIXELS, 0.25 * pixels):
             options.remove(what)
             continue

@@ -8,7 +8,7 @@ import datetime as dt
 import numpy as np
 from numpy.typing import NDArray
 
-from terrascope.sim.alterations import states
+from terrascope.sim.alterations import Alter, states
 from terrascope.sim.classes import REVERSE
 from terrascope.sim.draws import SPLITS, Draws
 from terrascope.sim.happenings import draw_alterations
@@ -99,7 +99,12 @@ class SceneSample:
 
 
 def sample_scene(
-    seed: int, *, split: str = "train", size: int = 128, dates: int | None = None
+    seed: int,
+    *,
+    split: str = "train",
+    size: int = 128,
+    dates: int | None = None,
+    happening: Alter | None = None,
 ) -> SceneSample:
     """Simulate one labelled window.
 
@@ -117,6 +122,9 @@ def sample_scene(
         Rows and columns of the window, at least 16.
     dates : int or None
         How many; None: drawn, mostly 2.
+    happening : Alter or None
+        What happens between the dates, wherever the window has the ground for it; None:
+        drawn. For questions about changes that are rare.
 
     Returns
     -------
@@ -132,14 +140,15 @@ def sample_scene(
         raise ValueError(f"split {split!r}: expected one of {', '.join(SPLITS)}")
     if seed < 0 or size < 16 or (dates is not None and dates < 1):
         raise ValueError(f"seed {seed}, size {size}, dates {dates}: expected at least 0, 16 and 1")
-    key = (SPLITS.index(split), seed, size, dates or 0)
+    key: tuple[int, ...] = (SPLITS.index(split), seed, size, dates or 0)
+    key += () if happening is None else (int(happening),)
     draws = Draws(np.random.default_rng(key), split)
     count = dates or draws.choice(_COUNTS, _COUNT_WEIGHTS)
     place = draw_place(draws)
     land = _window(place, size)
     days = draw_dates(draws, count)
     chain = draw_chain(draws)
-    alterations = draw_alterations(draws, land, place.climate, days)
+    alterations = draw_alterations(draws, land, place.climate, days, happening)
     scenery = Scenery(land, alterations, place.climate)
     top, left = chain.phase
     part = (slice(top, top + size), slice(left, left + size))
