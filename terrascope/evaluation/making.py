@@ -173,7 +173,9 @@ def gather_priors(scenes: Iterable[LabelledScene]) -> Priors:
         for maker in MAKERS.values():
             for _ in range(_TRIES if maker.propose else 0):
                 proposal = maker.propose(facts, rng) if maker.propose else None
-                if proposal is None or proposal.task not in BENCH_TASKS:
+                if proposal is None:
+                    continue
+                if proposal.task not in BENCH_TASKS:
                     break
                 figure = proposal.truth if proposal.prior is None else proposal.prior
                 truths.append((proposal.key, figure if _is_figure(figure) else proposal.said))

@@ -19,7 +19,7 @@ from terrascope.evaluation.bootstrap import (
 )
 from terrascope.evaluation.items import BenchItem
 from terrascope.evaluation.overlap import boundary_iou, mask_iou, sample_iou
-from terrascope.evaluation.reliability import Reliability, reliability
+from terrascope.evaluation.reliability import Reliability, reliability, risk_coverage
 from terrascope.types import BoolArray
 
 __all__ = ["Outcome", "chance", "compare", "compare_masks", "outcome_of", "summary"]
@@ -44,6 +44,8 @@ class Outcome:
     support : float
         Of that letter by the masks that were drawn (`terrascope.evaluation.ruler.support`); NaN
         where they say nothing.
+    confidence : float
+        That the letter is right, from both; NaN without one.
     ious, boundary_ious : tuple of float or None
         Of every reference mask; None where the answer drew no such mask.
     pixels : Reliability or None
@@ -60,6 +62,7 @@ class Outcome:
     said: str | None
     letter_probability: float = math.nan
     support: float = math.nan
+    confidence: float = math.nan
     ious: tuple[float | None, ...] = ()
     boundary_ious: tuple[float | None, ...] = ()
     pixels: Reliability | None = None
@@ -88,6 +91,7 @@ def outcome_of(
     *,
     letter_probability: float = math.nan,
     support: float = math.nan,
+    confidence: float = math.nan,
     text: str = "",
 ) -> Outcome:
     """Score one answer.
@@ -101,7 +105,7 @@ def outcome_of(
     masks : sequence
         For every reference of the item the probability and the binary mask, both of shape
         (H, W) or padded beyond it, or None where it was not drawn.
-    letter_probability, support : float
+    letter_probability, support, confidence : float
         As in `Outcome`.
     text : str
         The response.
@@ -134,6 +138,7 @@ def outcome_of(
         said=said,
         letter_probability=letter_probability,
         support=support,
+        confidence=confidence,
         ious=tuple(ious),
         boundary_ious=tuple(rims),
         pixels=pixels,
@@ -157,7 +162,8 @@ def summary(outcomes: Sequence[Outcome], *, draws: int = 2000) -> dict[str, Any]
         ``macro`` (mean of the tasks' accuracies), ``micro`` (of all items), ``mask_iou`` and
         ``boundary_iou`` (means over the items of `Outcome.iou`), each with interval; ``tasks``
         with accuracy, items and mask IoU; ``mask_iou_right`` and ``mask_iou_wrong``;
-        ``pixel_ece``; ``chance``.
+        ``pixel_ece``; ``answer_ece`` and ``accuracy_at`` (of the surest 80 % and of all), both
+        of answers with a confidence; ``chance``.
     """
     images = [one.image for one in outcomes]
     tasks = [one.task for one in outcomes]
@@ -177,6 +183,7 @@ def summary(outcomes: Sequence[Outcome], *, draws: int = 2000) -> dict[str, Any]
         "mask_iou_wrong": _nanmean(iou[right == 0]),
         "chance": chance(outcomes),
         "pixel_ece": sum(pixels[1:], pixels[0]).ece if pixels else None,
+        **_trust(outcomes),
         "tasks": {task: _task(outcomes, task, draws) for task in sorted(set(tasks))},
     }
 
@@ -273,6 +280,20 @@ def _difference(
 
 def _by_item(outcomes: Sequence[Outcome], name: str) -> dict[str, float]:
     return {one.item: float(getattr(one, name)) for one in outcomes}
+
+
+def _trust(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """Score the confidence of answers."""
+    stated = np.array([one.confidence for one in outcomes])
+    right = np.array([one.right for one in outcomes])
+    if not np.isfinite(stated).any():
+        return {"answer_ece": None, "accuracy_at": None}
+    curve = risk_coverage(stated, right)
+    return {
+        "answer_ece": reliability(stated, right, bins=10).ece,
+        "accuracy_at": {"0.8": curve.accuracy_at(0.8), "1.0": curve.accuracy_at(1.0)},
+        "risk_area": curve.area,
+    }
 
 
 def _task(outcomes: Sequence[Outcome], task: str, draws: int) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -16,14 +16,16 @@ from terrascope.evaluation.naming import name_masks
 from terrascope.evaluation.outcomes import Outcome, outcome_of
 from terrascope.evaluation.ruler import support
 from terrascope.model.answers import OptionAnswer
+from terrascope.model.confidence import AnswerConfidence
 from terrascope.model.forms import AnswerError, Form
 from terrascope.model.generation_terrascope import Generation, MaskEvent, generate
 from terrascope.model.grammar import Grammar, State, Words
 from terrascope.model.measurer import MaskMeasurer, valid_pixels
 from terrascope.model.modeling_terrascope import TerrascopeModel
+from terrascope.model.precision import inference_precision
 from terrascope.model.processing_terrascope import TerrascopeProcessor
 from terrascope.model.prompts import compose_query, text_of, token_ids
-from terrascope.model.sequences import Query
+from terrascope.model.sequences import DatePair, Query
 from terrascope.model.uncertainty import Calibration
 from terrascope.model.windows import Windows
 from terrascope.vocabulary import AnswerKind, Token
@@ -31,6 +33,7 @@ from terrascope.vocabulary import AnswerKind, Token
 __all__ = ["Examinee", "run_bench"]
 
 Progress = Callable[[int, int], None]
+Watch = Callable[[BenchItem, Mapping[tuple[str, DatePair], MaskEvent]], None]
 
 
 @dataclasses.dataclass(eq=False)
@@ -49,6 +52,8 @@ class Examinee:
         Of a response, figures and visual tokens apart.
     max_masks : int
         Of a response.
+    precision : str
+        Of `terrascope.model.precision.PRECISIONS`.
     """
 
     model: TerrascopeModel
@@ -56,6 +61,7 @@ class Examinee:
     processor: TerrascopeProcessor
     max_new_tokens: int = 96
     max_masks: int = 6
+    precision: str = "auto"
 
     def __post_init__(self) -> None:
         columns = self.model.backbone.logits(
@@ -66,6 +72,7 @@ class Examinee:
             temperature=self.model.config.mask_temperature,
             correlation_length_m=self.model.config.correlation_length_m,
         )
+        self.confidence = AnswerConfidence(**(self.model.config.answer_confidence or {}))
 
 
 def run_bench(
@@ -75,6 +82,7 @@ def run_bench(
     *,
     windows_per_batch: int = 8,
     progress: Progress | None = None,
+    watch: Watch | None = None,
 ) -> list[Outcome]:
     """Let a model answer items.
 
@@ -90,6 +98,8 @@ def run_bench(
         Images at a time.
     progress : callable or None
         Told items done and in all.
+    watch : callable or None
+        Shown the masks of every answer, by name and dates.
 
     Returns
     -------
@@ -103,7 +113,7 @@ def run_bench(
     try:
         config.injection = chosen.injection or before
         for batch in _batches(items, windows_per_batch):
-            for outcome in _answer(examinee, batch, chosen):
+            for outcome in _answer(examinee, batch, chosen, watch):
                 found[outcome.item] = outcome
             if progress is not None:
                 progress(len(found), len(items))
@@ -123,7 +133,7 @@ def _batches(items: Sequence[BenchItem], windows: int) -> Iterator[list[BenchIte
 
 
 def _answer(
-    examinee: Examinee, items: list[BenchItem], conditions: Conditions
+    examinee: Examinee, items: list[BenchItem], conditions: Conditions, watch: Watch | None
 ) -> Iterator[Outcome]:
     model, tokenizer = examinee.model, examinee.tokenizer
     images = list(dict.fromkeys(item.image for item in items))
@@ -141,7 +151,8 @@ def _answer(
             fields=[item.fields for item in items],
         )
     grammars = [_grammar(examinee, item, windows, images, conditions) for item in items]
-    encoded = model.encode(windows)
+    with torch.inference_mode(), inference_precision(model.device, examinee.precision):
+        encoded = model.encode(windows)
     queries = [
         _query(tokenizer, windows, images.index(item.image), item, encoded.present, conditions)
         for item in items
@@ -154,10 +165,15 @@ def _answer(
         max_new_tokens=examinee.max_new_tokens,
         encoded=encoded,
         measurer=measurer,
-        grammars=[(grammar, state) for grammar, state in grammars],
+        grammars=list(grammars),
+        precision=examinee.precision,
     )
+    words, seg = text_of(tokenizer), model.config.seg_token_id
     for item, generation, (grammar, _) in zip(items, said, grammars, strict=True):
-        yield _score(examinee, item, windows, grammar, generation)
+        named = name_masks(generation, words, seg)
+        if watch is not None:
+            watch(item, named)
+        yield _score(examinee, item, windows, grammar, generation, named)
 
 
 def _query(
@@ -194,11 +210,15 @@ def _grammar(
 
 
 def _score(
-    examinee: Examinee, item: BenchItem, windows: Windows, grammar: Grammar, said: Generation
+    examinee: Examinee,
+    item: BenchItem,
+    windows: Windows,
+    grammar: Grammar,
+    said: Generation,
+    named: Mapping[tuple[str, DatePair], MaskEvent],
 ) -> Outcome:
     words = text_of(examinee.tokenizer)
     threshold = examinee.model.config.mask_threshold
-    named = name_masks(said, words, examinee.model.config.seg_token_id)
     drawn = {
         name: (event.probability.cpu(), _valid(windows, event).cpu())
         for name, event in named.items()
@@ -212,12 +232,14 @@ def _score(
         for one in item.references
     ]
     chosen = None if letter is None else ord(letter) - ord("A")
+    backed = math.nan if supported is None or chosen is None else supported[chosen]
     return outcome_of(
         item,
         letter,
         masks,
         letter_probability=probability,
-        support=math.nan if supported is None or chosen is None else supported[chosen],
+        support=backed,
+        confidence=examinee.confidence(item.kind, probability, backed),
         text=words(list(said.sequence)).replace(Token.PAD.value, ""),
     )
 
