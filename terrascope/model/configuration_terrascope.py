@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from transformers import CONFIG_MAPPING, PreTrainedConfig
+from transformers import CONFIG_MAPPING, PreTrainedConfig, PreTrainedTokenizerBase
+
+from terrascope.model.tokenization_nano import SpecialIds
 
 __all__ = ["BACKBONES", "INJECTIONS", "NanoConfig", "TerrascopeConfig"]
 
@@ -38,8 +40,9 @@ class NanoConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]
         Transformer that carries the state of ``[SEG]`` into the image.
     hidden_size, layers, heads, mlp_size : int
         Language model.
-    vocab_size : int
-        Rows of the (tied) token embedding.
+    vocab_size : int or None
+        Rows of the (tied) token embedding: as many as the tokenizer has tokens. There is no
+        default that fits; a model is not built without.
     rope_theta : float
         Base of the rotary position embedding.
     dropout : float
@@ -71,7 +74,7 @@ class NanoConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]
     layers: int = 5
     heads: int = 4
     mlp_size: int = 704
-    vocab_size: int = 1024
+    vocab_size: int | None = None
     rope_theta: float = 10000.0
     dropout: float = 0.0
     initializer_range: float = 0.02
@@ -90,6 +93,16 @@ class NanoConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]
         ):
             if width % heads:
                 raise ValueError(f"width {width} does not divide into {heads} heads")
+
+    @property
+    def token_rows(self) -> int:
+        """Rows of the token embedding, refused where nobody said how many."""
+        if self.vocab_size is None:
+            raise ValueError(
+                "vocab_size is not set: give the tokens of the tokenizer that goes with the "
+                "model, such as NanoTokenizer().vocab_size"
+            )
+        return self.vocab_size
 
 
 class TerrascopeConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]
@@ -211,6 +224,44 @@ class TerrascopeConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]
         if not isinstance(self.nano_config, NanoConfig):
             raise ValueError(f"a {self.backbone!r} configuration has no nano_config")
         return self.nano_config
+
+    @property
+    def token_rows(self) -> int:
+        """Rows of the token embedding of either backbone."""
+        if self.backbone == "nano":
+            return self.nano.token_rows
+        if not isinstance(self.vision_language_config, PreTrainedConfig):
+            raise ValueError(f"a {self.backbone!r} configuration needs vision_language_config")
+        return int(self.vision_language_config.get_text_config().vocab_size)
+
+    def check_tokenizer(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        """Refuse a tokenizer that does not go with this model.
+
+        Parameters
+        ----------
+        tokenizer : PreTrainedTokenizerBase
+            Of which the model is to read ids.
+
+        Raises
+        ------
+        ValueError
+            If it has more tokens than the model has rows, a nano has rows to spare, or a
+            special token has another id than the configuration says.
+        """
+        tokens, rows = len(tokenizer), self.token_rows
+        if tokens > rows or (self.backbone == "nano" and tokens != rows):
+            raise ValueError(
+                f"a tokenizer of {tokens} tokens for a model of {rows}: load both from the same "
+                "folder, or configure the model with vocab_size=len(tokenizer)"
+            )
+        ids = SpecialIds.of(tokenizer)
+        for name in ("pad", "bos", "eos", "seg", "image", "measure", "measure_end"):
+            here, there = getattr(self, f"{name}_token_id"), getattr(ids, name)
+            if here is not None and here != there:
+                raise ValueError(
+                    f"{name}_token_id is {here} in the configuration and {there} in the "
+                    "tokenizer: load both from the same folder"
+                )
 
 
 def _nested(

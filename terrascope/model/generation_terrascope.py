@@ -75,7 +75,14 @@ def generate(
     -------
     generations : list of R Generation
         In the order of the queries.
+
+    Raises
+    ------
+    ValueError
+        If a query holds an id that the model has no row for: it was written with another
+        tokenizer.
     """
+    _check_ids(queries, model.config.token_rows)
     with inference_precision(model.device, precision) if precision else contextlib.nullcontext():
         loop = _Loop(
             model=model,
@@ -87,6 +94,17 @@ def generate(
             sampling=sampling or Sampling(),
         )
         return loop.run(queries, grammars or [None] * len(queries))
+
+
+def _check_ids(queries: Sequence[Query], rows: int) -> None:
+    """Refuse ids beyond the embedding; a GPU would only say that an assertion failed."""
+    for number, query in enumerate(queries):
+        highest = max((*query.prompt, *query.response), default=0)
+        if highest >= rows:
+            raise ValueError(
+                f"query {number} holds token {highest}, the model has {rows}: use the tokenizer "
+                "that was saved with it"
+            )
 
 
 class _Loop:

@@ -125,7 +125,9 @@ def build_model(
     weigh(loaded.config, recipe.losses)
     if recipe.adapters.rank:
         _adapt(loaded, recipe)
-    return loaded, load_tokenizer(folder), TerrascopeProcessor.from_pretrained(folder)
+    own = load_tokenizer(folder)
+    loaded.config.check_tokenizer(own)
+    return loaded, own, TerrascopeProcessor.from_pretrained(folder)
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:

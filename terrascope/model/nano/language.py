@@ -24,7 +24,7 @@ class NanoLanguageModel(nn.Module):
 
     def __init__(self, config: NanoConfig) -> None:
         super().__init__()
-        self.words = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.words = nn.Embedding(config.token_rows, config.hidden_size)
         self.blocks = nn.ModuleList(
             Block(config.hidden_size, config.heads, config.mlp_size, config.dropout)
             for _ in range(config.layers)
