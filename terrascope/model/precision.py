@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 
@@ -86,7 +87,8 @@ def inference_precision(device: torch.device, precision: str = "auto") -> Iterat
     dtype = resolve_precision(device, precision)
     short = dtype is torch.bfloat16
     tiles = device.type == "cpu" and _has_tiles()
-    kinds = torch.backends.mkldnn.matmul, torch.backends.mkldnn.conv
+    onednn: Any = torch.backends.mkldnn
+    kinds = onednn.matmul, onednn.conv
     before = [kind.fp32_precision for kind in kinds]
     try:
         for kind in kinds if device.type == "cpu" else ():

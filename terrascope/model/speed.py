@@ -72,7 +72,7 @@ def _parts(model: TerrascopeModel) -> tuple[list[Any], Any]:
 
 def _stepwise(eager: Any, *, cuda_graphs: bool) -> Any:
     """Compile calls with one position per row; leave the others."""
-    compiled = torch.compile(eager, mode="reduce-overhead" if cuda_graphs else None)
+    compiled: Any = torch.compile(eager, mode="reduce-overhead" if cuda_graphs else None)
 
     def forward(*args: Any, **settings: Any) -> Any:
         embeddings = args[0] if args else settings["inputs_embeds"]
@@ -80,7 +80,7 @@ def _stepwise(eager: Any, *, cuda_graphs: bool) -> Any:
             return eager(*args, **settings)
         if cuda_graphs:
             # What a graph returned is overwritten by the next one; the loop copies it before.
-            torch.compiler.cudagraph_mark_step_begin()
+            torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
         return compiled(*args, **settings)
 
     return forward
