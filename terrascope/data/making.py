@@ -12,8 +12,10 @@ from terrascope.data.scenes import LabelledScene
 
 __all__ = ["make_samples"]
 
-_TRIES = 40
-"""Proposals per sample that is wanted: a scene may have few questions of some kinds."""
+_DRAWS = 6
+"""Makers drawn per sample that is wanted: a scene has no question of some kinds."""
+_TRIES = 8
+"""Proposals of one maker, so that rare questions are asked about as often as others."""
 
 
 def make_samples(
@@ -47,12 +49,14 @@ def make_samples(
     names = [name for name in MAKERS if weights.get(name, 0) > 0]
     chances = np.cumsum([weights[name] for name in names])
     samples: dict[tuple[str, object], Sample] = {}
-    for _ in range(_TRIES * count):
+    for _ in range(_DRAWS * count):
         if len(samples) == count:
             break
         drawn = rng.random() * chances[-1]
         maker = MAKERS[names[int(np.searchsorted(chances, drawn, side="right"))]]
-        sample = maker.make(facts, rng, choice)
-        if sample is not None:
-            samples.setdefault((sample.asked, sample.steps), sample)
+        for _ in range(_TRIES):
+            sample = maker.make(facts, rng, choice)
+            if sample is not None:
+                samples.setdefault((sample.asked, sample.steps), sample)
+                break
     return list(samples.values())

@@ -25,8 +25,8 @@ class Perturbation:
     shift_px : float
         Greatest shift along each axis, in pixels.
     bias : float
-        Spread (standard deviation) of growth and shrinkage: 0.5 moves a straight rim by about
-        a pixel and a half.
+        Spread (standard deviation) of growth and shrinkage: a third moves a straight rim by a
+        pixel.
     wobble : float
         Spread of the same from place to place.
     blobs : float
@@ -45,11 +45,11 @@ class Perturbation:
 
     share: float = 0.8
     shift_px: float = 1.0
-    bias: float = 0.12
-    wobble: float = 0.15
-    blobs: float = 0.7
+    bias: float = 0.07
+    wobble: float = 0.1
+    blobs: float = 0.5
     gross_share: float = 0.02
-    softness: tuple[float, float] = (0.5, 2.0)
+    softness: tuple[float, float] = (0.3, 1.2)
 
     def __post_init__(self) -> None:
         shares = (self.share, self.gross_share)
@@ -94,8 +94,8 @@ def perturb(mask: BoolArray, settings: Perturbation, rng: np.random.Generator) -
     for _ in range(rng.poisson(settings.blobs)):
         level += _blob(shape, rng)
     gain = np.float32(6.0 / rng.uniform(*settings.softness))
-    probability: FloatArray = 1.0 / (1.0 + np.exp(-gain * 2 * level))
-    return probability.astype(np.float32, copy=False)
+    probability: FloatArray = np.asarray(1.0 / (1.0 + np.exp(-gain * 2 * level)), np.float32)
+    return probability
 
 
 def _shifted(values: FloatArray, by: NDArray[np.float64]) -> FloatArray:

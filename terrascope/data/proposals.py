@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from types import MappingProxyType
 
 from terrascope.data.facts import Named
 from terrascope.vocabulary import AnswerKind, QuestionKind, Unit
@@ -45,6 +44,8 @@ class Proposal:
         All that the answer may be, where it is one of a few; empty otherwise.
     unit : Unit or None
         Of the answer.
+    outcome : str
+        The truth as `key` counts it, where that is not the truth itself: the number of a date.
     """
 
     kind: QuestionKind
@@ -60,13 +61,13 @@ class Proposal:
     names: tuple[str, ...] = ()
     unit: Unit | None = None
     prior: float | None = None
+    outcome: str = ""
 
     @property
     def said(self) -> str:
         """The truth as `terrascope.data.priors.Priors` counts it."""
+        if self.outcome:
+            return self.outcome
         if isinstance(self.truth, bool):
             return "yes" if self.truth else "no"
         return str(self.truth)
-
-
-NO_WORDS: Mapping[str, str] = MappingProxyType({})

@@ -65,6 +65,85 @@ QUESTIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "What is the largest class in {t}?",
             "Which land cover is there most of in {t}?",
         ),
+        "boundary": (
+            "Does {a} touch {b} in {t}?",
+            "Do {a} and {b} meet in {t}?",
+            "Is there a boundary between {a} and {b} in {t}?",
+            "Does {a} lie next to {b} in {t}?",
+        ),
+        "distance": (
+            "How far is {a} from {b} in {t}?",
+            "What is the shortest distance between {a} and {b} in {t}?",
+            "Estimate the distance from {a} to {b} in {t}.",
+            "How many metres are there between {a} and {b} in {t}?",
+        ),
+        "nearer": (
+            "Which is closer to {c} in {t}, {a} or {b}?",
+            "Is {a} or {b} the nearest to {c} in {t}?",
+            "Between {a} and {b}, which lies closer to {c} in {t}?",
+        ),
+        "touching": (
+            "Which touches {c} in {t}, {a} or {b}?",
+            "Is it {a} or {b} that meets {c} in {t}?",
+        ),
+        "change existence": (
+            "Is there any {a} in {t}?",
+            "Did {a} occur in {t}?",
+            "Has there been {a} in {t}?",
+        ),
+        "change area": (
+            "What is the area of {a} in {t} in {unit}?",
+            "How large is the {a} in {t}? Answer in {unit}.",
+            "How many {unit} of {a} are there in {t}?",
+        ),
+        "change kind": (
+            "What kind of change is there in {t}?",
+            "What has changed in {t}?",
+            "Which type of change occurred in {t}?",
+        ),
+        "change share": (
+            "Which share of the {a} of {s} changed in {t}?",
+            "How much of the {a} in {s} has changed in {t}?",
+        ),
+        "destroyed share": (
+            "Which share of the developed area of {s} was destroyed in {t}?",
+            "What percent of the developed area in {s} has disappeared in {t}?",
+            "How much of the developed area was lost in {t}?",
+        ),
+        "destroyed count": (
+            "How many developed places were destroyed in {t}?",
+            "Count the parts of destroyed developed area in {t}.",
+            "In how many places was developed area destroyed in {t}?",
+        ),
+        "became": (
+            "What has the changed ground become in {t}, {a} or {b}?",
+            "Is most of what changed in {t} {a} or {b} afterwards?",
+        ),
+        "was": (
+            "What was the changed ground before in {t}, {a} or {b}?",
+            "Was most of what changed in {t} {a} or {b} before?",
+        ),
+        "more": (
+            "Is there more {a} in {t} than in {s}?",
+            "Has {a} increased from {s} to {t}?",
+        ),
+        "less": (
+            "Is there less {a} in {t} than in {s}?",
+            "Has {a} decreased from {s} to {t}?",
+        ),
+        "change date": (
+            "On which date is {a} first seen? The dates are {dates}.",
+            "When did {a} first appear? The dates are {dates}.",
+        ),
+        "caption": (
+            "Describe {t}.",
+            "What does {t} show?",
+            "Describe the land cover in {t}.",
+        ),
+        "caption change": (
+            "Describe {t} and what changed in {s}.",
+            "What does {t} show, and what has changed in {s}?",
+        ),
         "segment": (
             "Where is {a} in {t}?",
             "Find all {a} in {t}.",

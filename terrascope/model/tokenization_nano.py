@@ -63,6 +63,12 @@ _OPENERS = """
 """
 
 
+_LATER = """
+    Do Nothing Show afterwards been burnt crops cropland deforestation far fire forests grassland
+    lie meadow open roads show shrubland shrubs surface trees vegetation wetlands
+"""
+"""Words that came later: at the end, so that the others keep their order."""
+
 _SHORT = "%maABCDEFGH"
 """Single characters that are a token of their own also with the space before them."""
 
@@ -74,7 +80,8 @@ def _words() -> tuple[str, ...]:
     months = "January February March April May June July August September October November December"
     dates = [f"t_{number}" for number in range(1, DATE_TOKENS + 1)]
     listed = [*dates, "Image:", *units, *names.split(), *_PROSE.split(), *_OPENERS.split()]
-    return tuple(word for word in dict.fromkeys((*listed, *months.split())) if len(word) > 1)
+    every = dict.fromkeys((*listed, *months.split(), *_LATER.split()))
+    return tuple(word for word in every if len(word) > 1)
 
 
 WORDS = _words()

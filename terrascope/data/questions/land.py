@@ -27,7 +27,7 @@ _MOST_PARTS = 12
 _MARGIN = 1.15
 """The largest class is asked for where it is this many times the next one."""
 _LEAST_LARGEST = 0.2
-_AREA_UNITS = (Unit.HECTARE, Unit.SQUARE_METRE)
+AREA_UNITS = (Unit.HECTARE, Unit.SQUARE_METRE)
 
 
 def a_date(facts: Facts, rng: np.random.Generator) -> int:
@@ -124,7 +124,7 @@ def propose_area(facts: Facts, rng: np.random.Generator) -> Proposal | None:
     name = a_class(facts, rng, date, 0.05)
     if name is None or not coverage_is_asked(facts.share((name, (-1, date)))):
         return None
-    unit = _AREA_UNITS[int(rng.integers(2))]
+    unit = AREA_UNITS[int(rng.integers(2))]
     area = facts.area_m2((name, (-1, date)))
     return Proposal(
         kind=QuestionKind.AREA,

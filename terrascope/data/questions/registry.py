@@ -11,7 +11,8 @@ import numpy as np
 from terrascope.data.facts import Facts
 from terrascope.data.finishing import Choice, finish
 from terrascope.data.proposals import Proposal
-from terrascope.data.questions import land
+from terrascope.data.questions import change, land, relations
+from terrascope.data.questions.caption import make_caption
 from terrascope.data.questions.segment import make_segmentation
 from terrascope.data.samples import Sample
 
@@ -64,11 +65,25 @@ MAKERS: Mapping[str, Maker] = MappingProxyType(
         "coverage": Maker(2.0, land.propose_coverage),
         "area": Maker(2.0, land.propose_area),
         "compare": Maker(2.0, land.propose_compare),
+        "boundary": Maker(2.0, relations.propose_boundary),
+        "distance": Maker(2.0, relations.propose_distance),
+        "destroyed share": Maker(1.5, change.propose_destroyed_share),
+        "destroyed count": Maker(1.5, change.propose_destroyed_count),
         "existence": Maker(1.0, land.propose_existence),
         "count": Maker(1.0, land.propose_count),
         "location": Maker(1.0, land.propose_location),
         "classify": Maker(1.0, land.propose_classify),
         "largest share": Maker(0.5, land.propose_largest_share),
+        "nearer": Maker(1.0, relations.propose_nearer),
+        "touching": Maker(0.5, relations.propose_touching),
+        "change existence": Maker(1.0, change.propose_change_existence),
+        "change area": Maker(1.0, change.propose_change_area),
+        "change kind": Maker(1.0, change.propose_change_kind),
+        "change share": Maker(1.0, change.propose_change_share),
+        "became": Maker(1.0, change.propose_became),
+        "more": Maker(1.0, change.propose_more),
+        "change date": Maker(1.0, change.propose_change_date),
+        "caption": Maker(1.0, write=make_caption),
         "segment": Maker(1.0, write=make_segmentation),
     }
 )

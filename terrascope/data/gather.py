@@ -1,0 +1,100 @@
+"""Collect what truths look like: many scenes, every maker of questions, nothing rendered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from terrascope.data.facts import Facts
+from terrascope.data.priors import Priors
+from terrascope.data.questions.registry import MAKERS
+from terrascope.data.scenes import LabelledScene
+from terrascope.data.views import label_scene
+from terrascope.sim.alterations import Alter
+from terrascope.sim.samples import sample_scene
+
+__all__ = ["gather_priors", "label_only_scenes", "truths_of"]
+
+_PROPOSALS = 24
+"""Of every maker and scene."""
+
+
+def gather_priors(scenes: Iterable[LabelledScene], *, seed: int = 0) -> Priors:
+    """Collect the truths of many scenes.
+
+    Parameters
+    ----------
+    scenes : iterable of LabelledScene
+        Of one kind: what is drawn from the table looks like them.
+    seed : int
+        Of the proposals.
+
+    Returns
+    -------
+    priors : Priors
+        For `terrascope.data.finishing.Choice`.
+    """
+    rng = np.random.default_rng((seed, 11))
+    return Priors.gather(truth for scene in scenes for truth in truths_of(Facts(scene), rng))
+
+
+def truths_of(facts: Facts, rng: np.random.Generator) -> Iterator[tuple[str, float | str | bool]]:
+    """Propose many questions about one scene, and yield their truths.
+
+    Parameters
+    ----------
+    facts : Facts
+        Of the scene.
+    rng : numpy.random.Generator
+        Of the proposals.
+
+    Yields
+    ------
+    key, truth : tuple
+        As `terrascope.data.priors.Priors.gather` takes them; each question of the scene once.
+    """
+    for maker in MAKERS.values():
+        if maker.propose is None:
+            continue
+        seen: set[object] = set()
+        for _ in range(_PROPOSALS):
+            proposal = maker.propose(facts, rng)
+            if proposal is None:
+                continue
+            name = (proposal.key, tuple(sorted(map(str, proposal.steps))))
+            if name in seen:
+                continue
+            seen.add(name)
+            if isinstance(proposal.truth, bool | str):
+                yield proposal.key, proposal.said
+            else:
+                yield proposal.key, proposal.truth if proposal.prior is None else proposal.prior
+
+
+def label_only_scenes(
+    count: int, *, seed: int = 0, split: str = "train", size: int = 128
+) -> Iterator[LabelledScene]:
+    """Simulate the labels of scenes, without their images.
+
+    Parameters
+    ----------
+    count : int
+        Scenes; in every sixth, developed ground is destroyed.
+    seed : int
+        Of the first one.
+    split : str
+        Of the simulator.
+    size : int
+        Rows and columns.
+
+    Yields
+    ------
+    scene : LabelledScene
+        Its radar image is a constant: everything counts as observed.
+    """
+    for number in range(count):
+        happening = Alter.DEMOLITION if number % 6 == 5 else None
+        raw = sample_scene(seed + number, split=split, size=size, happening=happening, render=False)
+        raw.radar[:] = -10.0
+        yield label_scene(raw)
