@@ -8,9 +8,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from terrascope.sim.alterations import Alter, Alteration
-from terrascope.sim.climate import Climate
+from terrascope.sim.aftermath import Alter
+from terrascope.sim.alterations import HALF, Alteration
 from terrascope.sim.canvas import SHRUBS, WETLANDS, Cover
+from terrascope.sim.climate import Climate
 from terrascope.sim.draws import Draws
 from terrascope.sim.land import Land
 from terrascope.sim.shapes import Ground, blob, boxes, line, mosaic, outbreak, shore, stands, valley
@@ -22,7 +23,7 @@ _WOODS = (Cover.CONIFER, Cover.BROADLEAF)
 _LOW = (Cover.CROP, Cover.GRASS, Cover.DRY_GRASS)
 _PLANTS = (*_WOODS, *SHRUBS, *_LOW, Cover.YOUNG_FOREST, Cover.HEDGE)
 _MIN_PIXELS = 5
-_CHANGING = 0.70  # share of samples in which something is tried to happen between the dates
+_CHANGING = 0.62  # share of samples in which something is tried to happen between the dates
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +73,7 @@ def draw_alterations(
     dates: Sequence[dt.date],
     happening: Alter | None = None,
 ) -> list[Alteration]:
-    """Draw what happens in a window before, between and after the dates of a sample.
+    """Draw what happens in a window before and between the dates of a sample.
 
     Parameters
     ----------
@@ -93,64 +94,116 @@ def draw_alterations(
         In the order in which they lie over one another; none overlaps an
         earlier one, apart from what follows from it.
     """
-    found: list[Alteration] = []
-    taken = np.zeros(land.shape, bool)
-    ground = Ground(land, draws.rng)
+    story = _Story(draws, Ground(land, draws.rng), climate.shift_days)
     if len(dates) > 1 and (draws.chance(_CHANGING) or happening is not None):
-        for _ in range(draws.choice((1, 2, 3), (0.55, 0.3, 0.15))):
+        for _ in range(draws.choice((1, 2, 3), (0.5, 0.3, 0.2))):
             pair = int(draws.rng.integers(len(dates) - 1))
-            days = (dates[pair], dates[pair + 1])
-            _try(draws, ground, climate, days, taken, found, happening)
+            story.tell(_Span(dates[pair], dates[pair + 1]), dates, happening)
     if draws.chance(0.3):
         long_ago = dates[0] - dt.timedelta(days=int(draws.rng.integers(400, 1600)))
-        _try(draws, ground, climate, (long_ago, dates[0]), taken, found)
-    return sorted(found, key=lambda one: one.start)
+        story.tell(_Span(long_ago, dates[0]), dates)
+    return sorted(story.found, key=lambda one: one.start)
 
 
-def _try(
-    draws: Draws,
-    ground: Ground,
-    climate: Climate,
-    between: tuple[dt.date, dt.date],
-    taken: BoolArray,
-    found: list[Alteration],
-    happening: Alter | None = None,
-) -> None:
-    """Let something happen between two days, if the window has the ground for it, in place."""
-    land = ground.land
-    present = {Cover(code) for code in np.unique(land.cover)}
-    options = [what for what, recipe in _RECIPES.items() if present & set(recipe.covers)]
-    if happening in options:
-        options = [happening]
-    for _ in range(3):
-        if not options:
+@dataclasses.dataclass(frozen=True)
+class _Span:
+    """The time between two images."""
+
+    first: dt.date
+    last: dt.date
+
+    @property
+    def room(self) -> int:
+        """Days."""
+        return max((self.last - self.first).days, 1)
+
+
+class _Story:
+    """What happens in one window, one thing after the other."""
+
+    def __init__(self, draws: Draws, ground: Ground, shift_days: int) -> None:
+        self.draws, self.ground, self.shift_days = draws, ground, shift_days
+        self.found: list[Alteration] = []
+        self.taken = np.zeros(ground.land.shape, bool)
+
+    def tell(self, span: _Span, dates: Sequence[dt.date], happening: Alter | None = None) -> None:
+        """Let something happen in a span, if the window has the ground for it."""
+        present = {Cover(code) for code in np.unique(self.ground.land.cover)}
+        options = [what for what, recipe in _RECIPES.items() if present & set(recipe.covers)]
+        if happening in options:
+            options = [happening]
+        for _ in range(3):
+            if not options:
+                return
+            what = self.draws.choice(options, [_RECIPES[one].weight for one in options])
+            share = self._shape(what, sizeable=happening is not None)
+            if share is None:
+                options.remove(what)
+                continue
+            self.taken |= share > 0.02
+            self._add(what, share, span)
+            self._follow(what, share, span, dates)
             return
-        what = draws.choice(options, [_RECIPES[one].weight for one in options])
-        recipe = _RECIPES[what]
-        allowed = land.is_cover(*recipe.covers) & (land.road < 0.3) & ~taken
-        largest = recipe.largest * taken.size
-        least = 6.0
-        if happening is not None:  # a part of what is there that can be asked about
-            least, largest = (share * max(float(allowed.sum()), 20.0) for share in (0.08, 0.6))
-        pixels = float(np.exp(draws.rng.uniform(np.log(least), np.log(largest))))
+
+    def _shape(self, what: Alter, *, sizeable: bool) -> FloatArray | None:
+        """Draw where it happens; None where it does not fit."""
+        land, recipe = self.ground.land, _RECIPES[what]
+        allowed = land.is_cover(*recipe.covers) & (land.road < 0.3) & ~self.taken
+        least, most = np.log(6.0), np.log(recipe.largest * allowed.size)
+        if sizeable:  # a part of what is there that can be asked about
+            least, most = (np.log(part * max(float(allowed.sum()), 20.0)) for part in (0.08, 0.6))
+        pixels = float(np.exp(least + (most - least) * self.draws.rng.random() ** 0.75))
         if allowed.sum() < max(2 * _MIN_PIXELS, 0.25 * pixels):
-            options.remove(what)
-            continue
-        share = draws.choice(recipe.shapes)(ground, allowed, pixels)
+            return None
+        share = self.draws.choice(recipe.shapes)(self.ground, allowed, pixels)
         share = np.where(allowed, share, 0.0).astype(np.float32)
-        if (share >= 0.5).sum() < _MIN_PIXELS:
-            continue
-        days = draws.rng.uniform(*recipe.days)
-        room = max((between[1] - between[0]).days, 1)
-        days = min(days, 0.8 * room)
-        start = between[0] + dt.timedelta(days=int(1 + draws.rng.random() * (room - days - 1)))
+        return share if (share >= HALF).sum() >= _MIN_PIXELS else None
+
+    def _add(self, what: Alter, share: FloatArray, span: _Span) -> None:
+        """Place it in time: mostly complete at the end of the span, sometimes under way."""
+        rng, recipe = self.draws.rng, _RECIPES[what]
+        days = min(float(rng.uniform(*recipe.days)), 0.8 * span.room)
+        start = span.first + dt.timedelta(days=int(1 + rng.random() * (span.room - days - 1)))
         end = None
         if recipe.stays is not None:
-            stays = int(draws.rng.uniform(*recipe.stays))
-            if draws.chance(0.8):  # the image is taken while it lasts
-                start = between[1] - dt.timedelta(days=min(int(days) + stays // 2, room - 1))
+            stays = int(rng.uniform(*recipe.stays))
+            if self.draws.chance(0.8):  # the image is taken while it lasts
+                ago = min(int(days) + stays // 2, span.room - 1)
+                start = span.last - dt.timedelta(days=ago)
             end = start + dt.timedelta(days=int(days) + stays)
-        taken |= share > 0.02
-        key = int(draws.rng.integers(2**31))
-        found.append(Alteration(what, share, start, days, end, key, climate.shift_days))
-        return
+        elif self.draws.chance(0.12):
+            start = span.last - dt.timedelta(days=int(min(days * rng.random(), span.room - 1)))
+        self._put(what, share, start, days, end)
+
+    def _put(
+        self,
+        what: Alter,
+        share: FloatArray,
+        start: dt.date,
+        days: float,
+        end: dt.date | None = None,
+    ) -> None:
+        key = int(self.draws.rng.integers(2**31))
+        self.found.append(Alteration(what, share, start, days, end, key, self.shift_days))
+
+    def _follow(
+        self, what: Alter, share: FloatArray, span: _Span, dates: Sequence[dt.date]
+    ) -> None:
+        """Let come what follows: salvage logging, houses on a cleared site, young trees."""
+        rng, first = self.draws.rng, self.found[-1].start
+        if what is Alter.INSECTS and self.draws.chance(0.5):
+            level = float(rng.uniform(-0.8, 0.8))
+            logged = (share > 0.35) & (self.ground.texture() > level)
+            if logged.sum() >= _MIN_PIXELS:
+                later = first + dt.timedelta(days=int(rng.integers(20, 300)))
+                self._put(Alter.FELLING, np.where(logged, 0.96, 0.0).astype(np.float32), later, 30)
+        elif what in (Alter.FELLING, Alter.WINDTHROW, Alter.FIRE):
+            old = (dates[-1] - first).days
+            if old > 900 and span.last == dates[0] and len(dates) > 1 and self.draws.chance(0.7):
+                start = dates[0] + dt.timedelta(days=int(rng.integers(1, 60)))
+                self._put(Alter.REGROWTH, share, start, float(rng.uniform(120, 700)))
+        elif what is Alter.BUILDING:
+            dug = first - dt.timedelta(days=int(rng.integers(30, 240)))
+            found = self.found.pop()
+            self._put(Alter.EARTHWORKS, share, dug, 20.0)
+            self.found.append(found)

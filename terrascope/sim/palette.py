@@ -14,6 +14,16 @@ from terrascope.types import FloatArray
 __all__ = ["Palette", "draw_palette"]
 
 _KNOTS_UM = (0.44, 0.56, 0.67, 0.85, 1.61, 2.19)
+_SOILS = [
+    Surface.SOIL_DARK,
+    Surface.SOIL_BRIGHT,
+    Surface.SOIL_RED,
+    Surface.SAND,
+    Surface.SALT,
+    Surface.ROCK,
+    Surface.STRAW,
+]
+_WATERS = [Surface.WATER, Surface.TURBID, Surface.DEEP, Surface.ALGAE, Surface.MUD]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -54,18 +64,21 @@ def draw_palette(draws: Draws) -> Palette:
     -------
     palette : Palette
         Every surface brighter or darker as a whole and in smooth parts of its
-        spectrum; snow hardly.
+        spectrum, soils and waters most of all; snow hardly.
     """
     rng, count = draws.rng, len(Surface)
     wavelength = np.array([band.wavelength_um for band in S2_BANDS.values()])
     bend = 0.11 * rng.standard_normal((count, len(_KNOTS_UM)))
     shared = 0.05 * rng.standard_normal(len(_KNOTS_UM))
     gain = 0.13 * rng.standard_normal(count)
+    gain[_SOILS] = 0.24 * rng.standard_normal(len(_SOILS)) + 0.10
+    gain[_WATERS] = 0.30 * rng.standard_normal(len(_WATERS))
     steps = np.stack(
         [np.interp(wavelength, _KNOTS_UM, row) for row in bend + shared + gain[:, None]]
     )
     steps[Surface.SNOW] *= 0.2
     level = 0.7 * rng.standard_normal((count, 1)) + 0.4 * rng.standard_normal((count, 2))
+    level[_SOILS] += 1.6 * rng.standard_normal((len(_SOILS), 1)) - 0.8
     calibration = 0.6 * rng.standard_normal((1, 2))
     return Palette(
         reflectance=(REFLECTANCE * np.exp(steps)).astype(np.float32),

@@ -17,11 +17,15 @@ from terrascope.sim.places import Place, draw_place
 from terrascope.sim.scenery import Scenery
 from terrascope.sim.shots import draw_chain, draw_dates, draw_shot, shoot_optical, shoot_radar
 from terrascope.types import BoolArray, ChangeKind, FloatArray
+from terrascope.vocabulary import LAND_COVER
 
 __all__ = ["SceneSample", "sample_scene"]
 
 PIXEL_M = 10.0
 _MARGIN = 4  # pixels, at least: room for the blur, the phase of the 60 m grid, and speckle
+_IS_GREEN = np.array(
+    [name in ("grass", "crop", "tree", "shrub", "wetland") for name in ("unknown", *LAND_COVER)]
+)
 _COUNTS, _COUNT_WEIGHTS = (1, 2, 3, 4), (0.15, 0.60, 0.15, 0.10)
 
 
@@ -80,6 +84,8 @@ class SceneSample:
         kind : ndarray of uint8, shape (H, W)
             `ChangeKind` codes; 0 where nothing changed. What is over on the later
             date is named by its opposite: a flood that has fallen is water loss.
+            Dead trees that are felled are vegetation loss once more; a felling
+            that has become grass or shrub is regrowth.
 
         Raises
         ------
@@ -92,10 +98,12 @@ class SceneSample:
                 f"{len(self.optical_dates)} dates, in order"
             )
         old, new = self.disturbance[before], self.disturbance[after]
-        reverse = REVERSE[old]
-        kind = np.where(new > 0, new, reverse)
-        moved = (old != new) | ((new > 0) & (self.cover[before] != self.cover[after]))
-        return np.where(moved, kind, ChangeKind.NONE).astype(np.uint8)
+        kind = np.where(new > 0, new, REVERSE[old])
+        moved = self.cover[before] != self.cover[after]
+        greened = moved & (old == new) & _IS_GREEN[self.cover[after]]
+        kind = np.where(greened & ~_IS_GREEN[self.cover[before]], ChangeKind.REGROWTH, kind)
+        changed = (old != new) | ((new > 0) & moved)
+        return np.where(changed, kind, ChangeKind.NONE).astype(np.uint8)
 
 
 def sample_scene(

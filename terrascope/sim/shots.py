@@ -151,14 +151,14 @@ def draw_shot(
     rng = draws.rng
     time = dt.datetime(day.year, day.month, day.day, 9, 50, tzinfo=dt.UTC)
     zenith, azimuth = sun_position(time, latitude_deg=climate.latitude_deg)
-    level = draws.choice(("clear", "few", "some", "many"), (0.60, 0.20, 0.14, 0.06))
+    level = draws.choice(("clear", "few", "some", "many"), (0.62, 0.20, 0.135, 0.045))
     low, high = {"clear": (0, 0), "few": (0.01, 0.2), "some": (0.2, 0.6), "many": (0.6, 0.95)}[
         level
     ]
     sky = Sky(
         cover=float(rng.uniform(low, high)),
         veil=draws.between(0.1, 0.9) if draws.chance(0.10) else 0.0,
-        haze=draws.between(-0.1, 0.25) if draws.chance(0.85) else draws.between(0.25, 0.9),
+        haze=draws.between(-0.12, 0.12) if draws.chance(0.82) else draws.between(0.12, 0.9),
         height_m=draws.between(500.0, 2500.0),
         sun_zenith=min(zenith, 1.35),
         sun_azimuth=azimuth,

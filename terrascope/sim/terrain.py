@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from terrascope.sim.layout import Layout
 from terrascope.sim.textures import Texture, is_upright, texture, uniform
 from terrascope.types import FloatArray
 
@@ -36,108 +37,6 @@ _SHARE_AND_RADIUS_M = {
     SiteKind.QUARRY: (0.6, 90.0, 170.0),
 }
 """Share of lattice cells that hold a site, and its least and greatest radius."""
-
-
-_SHARES = tuple("forest conifer grass wild shrub wetland bare aridity pivots lake sea town".split())
-
-
-@dataclasses.dataclass(frozen=True)
-class Layout:
-    """The parameters of a landscape.
-
-    Parameters
-    ----------
-    forest : float
-        Share of the land that is forest, 0 to 1.
-    conifer : float
-        Share of the stands that are conifers.
-    grass : float
-        Share of the parcels of open land that are meadow or pasture.
-    field_m : float
-        Typical width of a field; they are about twice as long.
-    village_m, pond_m, quarry_m : float
-        Mean spacing of settlements, ponds and quarries.
-    river_m : float
-        Spacing of the rivers from south to north.
-    river_width_m : float
-        Mean width of the water.
-    relief_m : float
-        Standard deviation of the hills.
-    field_block : float
-        Width of a block of parallel fields, in field widths.
-    field_ratio : float
-        Length of a field over its width.
-    field_turn : float
-        How far the blocks turn against each other: 0 all lie alike, 1 at random.
-    bank_m : float
-        Half the width of the grass between fields.
-    hedges : float
-        Share of these banks that bear hedges.
-    rides : float
-        Share of the forest stands with a ride around them.
-    openness : float
-        0 closed forest, 2 scattered trees.
-    wild : float
-        Share of the open land that is neither field nor meadow.
-    shrub, wetland, bare : float
-        Shares of the wild land that are shrubland, wetland and bare ground; the
-        rest is rough grass.
-    aridity : float
-        0 heath and scrub, 1 steppe and sand.
-    pivots : float
-        Share of the land under round irrigated fields.
-    lake, sea : float
-        Shares of the land under lakes and under the sea.
-    tide : float
-        Width of the tidal flats, 0 none.
-    town : float
-        Share of the land that is built up without a gap.
-    site_scale : float
-        Size of villages, ponds and quarries.
-    highways : float
-        Main roads per 10 km.
-    smooth : bool
-        Slopes are averaged over some 100 m, and taken within the window.
-    """
-
-    forest: float = 0.40
-    conifer: float = 0.65
-    grass: float = 0.24
-    field_m: float = 210.0
-    village_m: float = 3400.0
-    pond_m: float = 2700.0
-    quarry_m: float = 4600.0
-    river_m: float = 7000.0
-    river_width_m: float = 46.0
-    relief_m: float = 55.0
-    field_block: float = 6.0
-    field_ratio: float = 2.2
-    field_turn: float = 1.0
-    bank_m: float = 5.0
-    hedges: float = 0.16
-    rides: float = 0.6
-    openness: float = 0.0
-    wild: float = 0.0
-    shrub: float = 0.0
-    wetland: float = 0.0
-    bare: float = 0.0
-    aridity: float = 0.0
-    pivots: float = 0.0
-    lake: float = 0.0
-    sea: float = 0.0
-    tide: float = 0.0
-    town: float = 0.0
-    site_scale: float = 1.0
-    highways: float = 0.0
-    smooth: bool = False
-
-    def __post_init__(self) -> None:
-        for name in _SHARES:
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise ValueError(f"{name} {getattr(self, name)}: expected a share from 0 to 1")
-        for field in dataclasses.fields(self):
-            if field.name.endswith("_m") and getattr(self, field.name) <= 0.0:
-                raise ValueError(f"{field.name} {getattr(self, field.name)}: expected metres > 0")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -342,7 +241,7 @@ class Terrain:
         there = (draw[:, 0] < share) & (west - reach < x_m) & (x_m < east + reach)
         there &= (south - reach < y_m) & (y_m < north + reach)
         keys = uniform(self.seed, int(kind), i, j) * 2**31
-        found = [
+        return [
             Site(
                 x_m=float(x_m[k]),
                 y_m=float(y_m[k]),
@@ -352,7 +251,6 @@ class Terrain:
             )
             for k in np.flatnonzero(there)
         ]
-        return found
 
     def roads(self, x_m: NDArray[Any], y_m: NDArray[Any], box: Box) -> FloatArray:
         """Return the share of each 10 m pixel that is road.
