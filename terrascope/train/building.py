@@ -64,6 +64,7 @@ def nano_config(
         image_token_id=ids.image,
         measure_token_id=ids.measure,
         measure_end_token_id=ids.measure_end,
+        injection=recipe.mechanism.injection,
     )
     weigh(config, losses or recipe.losses)
     return config
@@ -123,6 +124,7 @@ def build_model(
         raise ConfigError(f"start {recipe.start!r}: expected the folder of a model")
     loaded = TerrascopeModel.from_pretrained(folder, dtype=torch.float32)
     weigh(loaded.config, recipe.losses)
+    loaded.config.injection = recipe.mechanism.injection
     if recipe.adapters.rank:
         _adapt(loaded, recipe)
     own = load_tokenizer(folder)

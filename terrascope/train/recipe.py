@@ -73,6 +73,9 @@ class Stage:
         Dates of a window; None where the source decides.
     language_weight : float or None
         Of the language loss in this stage; None for that of `Losses`.
+    weights : mapping of str to Any
+        Of the makers of questions, by their names in ``terrascope.data.questions``; empty for
+        their defaults.
     """
 
     name: str
@@ -88,6 +91,7 @@ class Stage:
     frozen: tuple[str, ...] = ()
     dates: int | None = None
     language_weight: float | None = None
+    weights: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _one_of(f"stages {self.name!r}: source", self.source, SOURCES)

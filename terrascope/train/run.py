@@ -9,7 +9,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +71,7 @@ def train(
     if source is None:
         from terrascope.train.sources import open_source
 
-        source = open_source(recipe, tokenizer, processor)
+        source = open_source(recipe, tokenizer)
     trainer = Trainer(recipe, model, source, answer_ids(tokenizer), out, cpu=cpu)
     trainer.run(resume=resume)
     if trainer.is_main:
@@ -113,7 +113,13 @@ def write_recipe(recipe: Recipe, path: Path) -> None:
 
 def _lines(table: dict[str, Any]) -> list[str]:
     """Write plain values; JSON writes strings, numbers, booleans and lists as TOML does."""
-    return [f"{key} = {json.dumps(value)}" for key, value in table.items() if value is not None]
+    return [f"{key} = {_written(value)}" for key, value in table.items() if value is not None]
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(_lines(dict(value))) + "}"
+    return json.dumps(value)
 
 
 def _facts(recipe: Recipe, seconds: float, command: Sequence[str]) -> dict[str, Any]:
