@@ -121,7 +121,12 @@ def render_optical(scenery: Scenery, one: OpticalPass, *, stream: int = 0) -> Op
 
 
 def light_ground(
-    scenery: Scenery, one: OpticalPass, shares: FloatArray, palette: Palette
+    scenery: Scenery,
+    one: OpticalPass,
+    shares: FloatArray,
+    palette: Palette,
+    *,
+    stress: FloatArray | None = None,
 ) -> FloatArray:
     """Mix the surfaces, vary them within their class, and light them.
 
@@ -135,6 +140,9 @@ def light_ground(
         What the pixels consist of on the day.
     palette : Palette
         Library of the region.
+    stress : ndarray of float32, shape (4,), or None
+        How all plants of the region depart from their usual state on the day,
+        in amounts of the rows of `terrascope.sim.spectra.VARIATION`.
 
     Returns
     -------
@@ -154,6 +162,8 @@ def light_ground(
     amounts[1] += 0.8 * np.roll(coarse, 17, axis=1) - 0.3 * fine
     amounts[2] += 0.5 * fine
     amounts[3] += 0.6 * coarse - 0.4 * fine
+    if stress is not None:
+        amounts += stress[:, None, None]
     amounts *= palette.variance * (1.0 - 0.8 * shares[Surface.SNOW])
     # Less vegetation has less to vary: amounts follow the signal itself.
     flat = library.T @ pixels

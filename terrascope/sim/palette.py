@@ -77,6 +77,7 @@ def draw_palette(draws: Draws) -> Palette:
         [np.interp(wavelength, _KNOTS_UM, row) for row in bend + shared + gain[:, None]]
     )
     steps[Surface.SNOW] *= 0.2
+    steps[Surface.CONIFER] += np.interp(wavelength, (0.8, 1.6), (0.0, -0.12))
     level = 0.7 * rng.standard_normal((count, 1)) + 0.4 * rng.standard_normal((count, 2))
     level[_SOILS] += 1.6 * rng.standard_normal((len(_SOILS), 1)) - 0.8
     calibration = 0.6 * rng.standard_normal((1, 2))

@@ -15,7 +15,14 @@ from terrascope.sim.happenings import draw_alterations
 from terrascope.sim.land import Land, make_land
 from terrascope.sim.places import Place, draw_place
 from terrascope.sim.scenery import Scenery
-from terrascope.sim.shots import draw_chain, draw_dates, draw_shot, shoot_optical, shoot_radar
+from terrascope.sim.shots import (
+    draw_chain,
+    draw_dates,
+    draw_grain,
+    draw_shot,
+    shoot_optical,
+    shoot_radar,
+)
 from terrascope.types import BoolArray, ChangeKind, FloatArray
 from terrascope.vocabulary import LAND_COVER
 
@@ -178,6 +185,7 @@ def sample_scene(
         disturbance=np.zeros(shape, np.uint8),
         damage=np.zeros(shape, np.float32),
     )
+    grain = draw_grain(draws, land, chain)
     shots = [draw_shot(draws, day, place.climate, land.box) for day in days]
     for index, (day, shot) in enumerate(zip(days, shots, strict=True)):
         truth = states(land, alterations, day)
@@ -189,7 +197,7 @@ def sample_scene(
         shares = scenery.shares(day, snow=shot.optical.snow)
         if shot.has_optical:
             sample.optical[index], sample.cloudy[index] = shoot_optical(
-                scenery, shot, shares, place.palette, chain, size
+                scenery, shot, shares, place.palette, chain, grain, size
             )
         if shot.has_radar:
             sample.radar[index] = shoot_radar(scenery, shot, shares, place.palette, chain, size)

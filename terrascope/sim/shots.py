@@ -8,8 +8,10 @@ import datetime as dt
 import numpy as np
 
 from terrascope.sensors import S2_BANDS
+from terrascope.sim.classes import CLASS_OF
 from terrascope.sim.climate import Climate
 from terrascope.sim.draws import Draws
+from terrascope.sim.land import Land
 from terrascope.sim.optical import add_sky, light_ground
 from terrascope.sim.palette import Palette
 from terrascope.sim.radar import SPECKLE_TAPS, mean_backscatter
@@ -17,10 +19,24 @@ from terrascope.sim.scenery import Scenery
 from terrascope.sim.sky import make_clouds
 from terrascope.sim.weather import OpticalPass, RadarPass, Sky, Swath, sun_position
 from terrascope.types import BoolArray, FloatArray
+from terrascope.vocabulary import LAND_COVER
 
-__all__ = ["Chain", "Shot", "draw_chain", "draw_dates", "draw_shot", "shoot_optical", "shoot_radar"]
+__all__ = [
+    "Chain",
+    "Shot",
+    "draw_chain",
+    "draw_dates",
+    "draw_grain",
+    "draw_shot",
+    "shoot_optical",
+    "shoot_radar",
+]
 
 _FIRST_DAY, _LAST_DAY = dt.date(2016, 1, 1), dt.date(2026, 12, 31)
+_KNOTS_UM = (0.44, 0.67, 0.85, 1.61, 2.19)
+_STRESS = np.array([0.5, 0.8, 0.3, 0.5])
+_GRAIN_BANDS = np.array([1.0] * 4 + [0.85] + [0.6] * 5 + [0.7] * 2, np.float32)
+_GRAIN = dict(zip(LAND_COVER, (0.02, 0.09, 0.07, 0.055, 0.055, 0.09, 0.065, 0.065), strict=True))
 _GAPS = ("same season", "season", "weeks", "any")
 _GAP_WEIGHTS = (0.42, 0.26, 0.12, 0.20)
 
@@ -37,6 +53,8 @@ class Chain:
         Share of a pixel's light that falls on each neighbour, 0.06 to 0.2.
     smooth : bool
         Coarse bands are interpolated to 10 m; otherwise their pixels are repeated.
+    grain : float
+        Contrast of neighbouring pixels, about 1.
     looks : float
         Radar images averaged, or the like of it by a speckle filter.
     """
@@ -44,10 +62,11 @@ class Chain:
     phase: tuple[int, int]
     blur: float
     smooth: bool
+    grain: float
     looks: float
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Shot:
     """One date: both passes, and which of them was acquired.
 
@@ -57,12 +76,18 @@ class Shot:
         Date and sky.
     radar : RadarPass
         At most five days apart from it.
+    tint : ndarray of float32, shape (12,)
+        What view angle and atmospheric correction make of every band, about 1.
+    stress : ndarray of float32, shape (4,)
+        Drought and health of all plants on the day (`light_ground`).
     has_optical, has_radar : bool
         False where there is no image.
     """
 
     optical: OpticalPass
     radar: RadarPass
+    tint: FloatArray
+    stress: FloatArray
     has_optical: bool = True
     has_radar: bool = True
 
@@ -85,6 +110,7 @@ def draw_chain(draws: Draws) -> Chain:
         phase=(int(rng.integers(1, 4)), int(rng.integers(1, 4))),
         blur=draws.between(0.06, 0.18),
         smooth=draws.chance(0.6),
+        grain=draws.between(0.4, 1.6),
         looks=draws.choice((1.0, 1.5, 2.0, 4.0, 8.0), (0.4, 0.15, 0.2, 0.15, 0.1)),
     )
 
@@ -193,8 +219,17 @@ def draw_shot(
         snow=_snow(draws, day, climate),
         seed=int(rng.integers(2**31)),
     )
+    wavelength = [band.wavelength_um for band in S2_BANDS.values()]
+    bend = 0.05 * rng.standard_normal(len(_KNOTS_UM)) + 0.05 * rng.standard_normal()
     lost = float(rng.random())
-    return Shot(optical, radar, has_optical=lost > 0.02, has_radar=lost < 0.96)
+    return Shot(
+        optical,
+        radar,
+        tint=np.exp(np.interp(wavelength, _KNOTS_UM, bend)).astype(np.float32),
+        stress=(rng.standard_normal(4) * _STRESS).astype(np.float32),
+        has_optical=lost > 0.02,
+        has_radar=lost < 0.96,
+    )
 
 
 def _winter(day: dt.date, climate: Climate) -> bool:
@@ -210,8 +245,37 @@ def _snow(draws: Draws, day: dt.date, climate: Climate) -> float:
     return draws.between(0.15, 1.0)
 
 
+def draw_grain(draws: Draws, land: Land, chain: Chain) -> FloatArray:
+    """Draw how single pixels depart from their surroundings, on all dates alike.
+
+    Parameters
+    ----------
+    draws : Draws
+        Source of the numbers.
+    land : Land
+        The window.
+    chain : Chain
+        Its contrast.
+
+    Returns
+    -------
+    grain : ndarray of float32, shape (y, x)
+        Relative brightness in the visible bands, mean 0: crowns and gaps, roofs, stones.
+    """
+    spread = np.zeros(len(LAND_COVER) + 1, np.float32)
+    spread[1:] = [chain.grain * _GRAIN[name] for name in LAND_COVER]
+    white = draws.rng.standard_normal(land.shape, dtype=np.float32)
+    return spread[CLASS_OF[land.cover]] * (white + 0.3 * land.fine)
+
+
 def shoot_optical(
-    scenery: Scenery, shot: Shot, shares: FloatArray, palette: Palette, chain: Chain, size: int
+    scenery: Scenery,
+    shot: Shot,
+    shares: FloatArray,
+    palette: Palette,
+    chain: Chain,
+    grain: FloatArray,
+    size: int,
 ) -> tuple[FloatArray, BoolArray]:
     """Render the optical image of a date.
 
@@ -228,6 +292,8 @@ def shoot_optical(
         Library of the region.
     chain : Chain
         Processing.
+    grain : ndarray of float32, shape (y, x)
+        Relative brightness of single pixels.
     size : int
         Rows and columns of the window.
 
@@ -239,7 +305,10 @@ def shoot_optical(
         True cloud or shadow.
     """
     one, land = shot.optical, scenery.land
-    dense = light_ground(scenery, one, shares, palette)
+    dense = light_ground(scenery, one, shares, palette, stress=shot.stress)
+    rough = np.clip(grain, -0.5, 0.8)
+    for band, weight in enumerate(_GRAIN_BANDS):
+        dense[band] *= shot.tint[band] * (1.0 + weight * rough)
     clouds = make_clouds(land, one)
     add_sky(dense, clouds)
     rng = np.random.default_rng((one.seed, 411))
