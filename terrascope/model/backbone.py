@@ -12,7 +12,7 @@ from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
-from terrascope.model.cache import RaggedCache
+from terrascope.model.cache import History
 from terrascope.model.windows import Windows
 
 __all__ = ["OPTICAL", "RADAR", "Backbone", "Encoded", "MaskPrompts"]
@@ -111,7 +111,7 @@ class Backbone(Protocol):
         embeddings: Tensor,
         positions: Tensor,
         mask: Tensor | None = None,
-        cache: RaggedCache | None = None,
+        cache: History | None = None,
     ) -> Tensor:
         """Run the language model over new positions.
 
@@ -124,7 +124,7 @@ class Backbone(Protocol):
         mask : Tensor of bool or None, shape (R, 1, L, K)
             True where a new token may look; None: at its past and itself, which with a
             history is said of one token only.
-        cache : RaggedCache or None
+        cache : History or None
             With a step opened by `RaggedCache.begin`; the caller commits it.
 
         Returns

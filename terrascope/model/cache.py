@@ -9,13 +9,56 @@ and the next step of that row overwrites them.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-__all__ = ["RaggedCache"]
+__all__ = ["History", "RaggedCache"]
 
 _GROWTH = 256
+
+
+class History(Protocol):
+    """Keys and values of what came before, as language models use it.
+
+    The part of ``transformers.Cache`` that they need: `RaggedCache` for generation,
+    `terrascope.model.prefix.PrefixCache` for training.
+    """
+
+    def update(
+        self, keys: Tensor, values: Tensor, layer: int, *_: object, **__: object
+    ) -> tuple[Tensor, Tensor]:
+        """Take in the keys and values of a pass, and return all that may be looked at.
+
+        Parameters
+        ----------
+        keys, values : Tensor, shape (R, heads, W, head size)
+            Of the new positions.
+        layer : int
+            Which.
+        *_, **__ : object
+            What else transformers passes.
+
+        Returns
+        -------
+        keys, values : Tensor, shape (R, heads, total, head size)
+            With the history.
+        """
+
+    def get_seq_length(self, layer: int = 0) -> int:
+        """Return the length of the history.
+
+        Parameters
+        ----------
+        layer : int
+            Which.
+
+        Returns
+        -------
+        length : int
+            Positions.
+        """
 
 
 class RaggedCache:

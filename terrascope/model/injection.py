@@ -126,10 +126,12 @@ def choose_tokens(
     if not len(window):
         return []
     grid = backbone.grid
+    if config.injection == "none" or not bool(masks.any()):
+        none = torch.empty(0, dtype=torch.int64, device=window.device)
+        nowhere = torch.full((grid, grid), -1, dtype=torch.int8, device=window.device)
+        return [Injection(none, none, nowhere) for _ in range(len(window))]
     drawn = _boxes(masks) if config.injection == "box" else masks
     cells = select_cells(drawn, grid, threshold=config.cell_threshold, cap=config.token_cap)
-    if config.injection == "none":
-        cells = [chosen[:0] for chosen in cells]
     if config.injection == "random":
         cells = [_elsewhere(chosen, grid * grid) for chosen in cells]
     tokens = encoded.tokens[window, date]  # (M, S, N, D)

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from transformers import PreTrainedModel
 from transformers import initialization as init
 
@@ -28,6 +29,7 @@ from terrascope.model.losses import (
 )
 from terrascope.model.nano.layers import Attention, CrossAttention, GatedMLP, ZeroConv
 from terrascope.model.nano.modeling_nano import NanoBackbone
+from terrascope.model.prefix import PrefixCache, cut_prefixes
 from terrascope.model.sequences import Layout, Query, lay_out
 from terrascope.model.windows import Windows
 
@@ -180,8 +182,10 @@ class TerrascopeModel(PreTrainedModel):  # type: ignore[no-untyped-call]
             Input of the language model.
         """
         words = self.backbone.embed(ids)
-        visual = tokens.flatten(0, 3)[source.clamp(min=0)]
-        return torch.where((source >= 0)[..., None], visual.to(words.dtype), words)
+        seen = source >= 0
+        # As an embedding, so that the gradient is summed in the same order every time.
+        visual = functional.embedding(source[seen], tokens.flatten(0, 3))
+        return words.masked_scatter(seen[..., None], visual.to(words.dtype))
 
     def forward(
         self,
@@ -192,6 +196,7 @@ class TerrascopeModel(PreTrainedModel):  # type: ignore[no-untyped-call]
         truth_valid: Tensor | None = None,
         injected: Tensor | None = None,
         encoded: Encoded | None = None,
+        shared: bool = False,
     ) -> TerrascopeOutput:
         """Run prompts with their responses given.
 
@@ -211,6 +216,10 @@ class TerrascopeModel(PreTrainedModel):  # type: ignore[no-untyped-call]
             and predicted ones. Without any, nothing is injected.
         encoded : Encoded or None
             Of the windows, where they were encoded before.
+        shared : bool
+            Compute the beginning that questions of one window share, up to their last image,
+            once. The losses and masks are the same; `hidden` and `layout` are then of what
+            follows it.
 
         Returns
         -------
@@ -229,10 +238,8 @@ class TerrascopeModel(PreTrainedModel):  # type: ignore[no-untyped-call]
             if given is not None and len(given) != len(prompts.date):
                 raise ValueError(f"{len(given)} {name} masks for {len(prompts.date)} [SEG]")
         injections = self._injections(queries, encoded, prompts, masks)
-        layout = self._lay_out(queries, encoded, injections)
-        embeddings = self.embed(layout.ids, layout.source, encoded.tokens)
-        places = torch.arange(layout.ids.shape[1], device=embeddings.device)
-        hidden = self.backbone.language(embeddings, places.expand(layout.ids.shape))
+        run = self._run_shared if shared else self._run_whole
+        layout, hidden = run(queries, encoded, injections)
         states = hidden[layout.seg_row, layout.seg_position]
         prompts = dataclasses.replace(prompts, states=states)
         logits = self.backbone.decode_masks(encoded, prompts)
@@ -324,14 +331,54 @@ class TerrascopeModel(PreTrainedModel):  # type: ignore[no-untyped-call]
             questions=questions,
         )
 
-    def _lay_out(
+    def _run_whole(
         self, queries: Sequence[Query], encoded: Encoded, injections: list[Injection]
+    ) -> tuple[Layout, Tensor]:
+        """Run every sequence from its beginning."""
+        layout = self._lay_out(queries, first_tokens(encoded), encoded, injections)
+        embeddings = self.embed(layout.ids, layout.source, encoded.tokens)
+        places = torch.arange(layout.ids.shape[1], device=embeddings.device)
+        return layout, self.backbone.language(embeddings, places.expand(layout.ids.shape))
+
+    def _run_shared(
+        self, queries: Sequence[Query], encoded: Encoded, injections: list[Injection]
+    ) -> tuple[Layout, Tensor]:
+        """Run shared beginnings once, and what follows them behind their keys and values."""
+        tails = cut_prefixes(
+            queries,
+            first_tokens(encoded),
+            tokens=encoded.tokens.shape[3],
+            image=self.config.image_token_id,
+            pad=self.config.pad_token_id,
+            device=encoded.tokens.device,
+        )
+        prefix = tails.prefix
+        cache = PrefixCache()
+        if prefix.ids.shape[1]:
+            begun = self.embed(prefix.ids, prefix.source, encoded.tokens)
+            places = torch.arange(prefix.ids.shape[1], device=begun.device)
+            self.backbone.language(begun, places.expand(prefix.ids.shape), None, cache)
+        none: list[list[int]] = [[] for _ in range(len(encoded.tokens))]
+        layout = self._lay_out(tails.queries, none, encoded, injections)
+        embeddings = self.embed(layout.ids, layout.source, encoded.tokens)
+        if not cache.keys:
+            places = torch.arange(layout.ids.shape[1], device=embeddings.device)
+            return layout, self.backbone.language(embeddings, places.expand(layout.ids.shape))
+        positions, mask = cache.open(tails, layout.ids.shape[1])
+        return layout, self.backbone.language(embeddings, positions, mask, cache)
+
+    def _lay_out(
+        self,
+        queries: Sequence[Query],
+        images: Sequence[Sequence[int]],
+        encoded: Encoded,
+        injections: list[Injection],
     ) -> Layout:
         config = self.config
         opening, closing = config.measure_token_id, config.measure_end_token_id
         return lay_out(
             queries,
-            first_tokens(encoded),
+            images,
             [injection.source.tolist() for injection in injections],
             tokens=encoded.tokens.shape[3],
             seg=config.seg_token_id,

@@ -175,7 +175,7 @@ def expand(
     image, pad : int
         Ids of ``<image>`` and of padding.
     images : sequence of int
-        First visual token of every image that exists.
+        First visual token of every image that exists; a prompt may also be without any image.
     tokens : int
         Visual tokens per image, N.
 
@@ -190,7 +190,7 @@ def expand(
         If there are not as many ``<image>`` as images.
     """
     wanted = sum(number == image for number in ids)
-    if wanted != len(images):
+    if wanted not in (0, len(images)):
         raise ValueError(
             f"{wanted} <image> in the prompt, but {len(images)} images: expected one per date "
             "and sensor that was observed"

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from transformers import InternVLConfig, InternVLForConditionalGeneration, Sam2Config, Sam2Model
 
 from terrascope.model.backbone import OPTICAL, RADAR, Encoded, MaskPrompts
-from terrascope.model.cache import RaggedCache
+from terrascope.model.cache import History
 from terrascope.model.configuration_terrascope import TerrascopeConfig
 from terrascope.model.internvl.masks import Bridge, decode, image_features
 from terrascope.model.pictures import to_pictures
@@ -139,7 +139,7 @@ class InternVLBackbone(nn.Module):
         embeddings: Tensor,
         positions: Tensor,
         mask: Tensor | None = None,
-        cache: RaggedCache | None = None,
+        cache: History | None = None,
     ) -> Tensor:
         """Run the language model over new positions.
 
@@ -152,7 +152,7 @@ class InternVLBackbone(nn.Module):
         mask : Tensor of bool or None, shape (R, 1, L, K)
             True where a token may look; None: at its past and itself, which with a
             history is said of one token only.
-        cache : RaggedCache or None
+        cache : History or None
             History, with an open step.
 
         Returns

@@ -6,7 +6,7 @@ import math
 
 from torch import Tensor, nn
 
-from terrascope.model.cache import RaggedCache
+from terrascope.model.cache import History
 from terrascope.model.configuration_terrascope import NanoConfig
 from terrascope.model.nano.layers import Block, RMSNorm, rotary
 
@@ -55,7 +55,7 @@ class NanoLanguageModel(nn.Module):
         embeddings: Tensor,
         positions: Tensor,
         mask: Tensor | None,
-        cache: RaggedCache | None = None,
+        cache: History | None = None,
     ) -> Tensor:
         """Run over new positions; see `terrascope.model.backbone.Backbone.language`.
 
@@ -67,7 +67,7 @@ class NanoLanguageModel(nn.Module):
             In their own sequence.
         mask : Tensor of bool or None, shape (R, 1, L, K)
             True where a token may look; None: at its past and itself.
-        cache : RaggedCache or None
+        cache : History or None
             History.
 
         Returns

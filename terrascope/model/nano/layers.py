@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from terrascope.model.cache import RaggedCache
+from terrascope.model.cache import History
 
 __all__ = [
     "Attention",
@@ -124,7 +124,7 @@ class Attention(nn.Module):
         x: Tensor,
         turn: tuple[Tensor, Tensor] | None = None,
         mask: Tensor | None = None,
-        cache: RaggedCache | None = None,
+        cache: History | None = None,
         layer: int = 0,
         *,
         causal: bool = False,
@@ -139,7 +139,7 @@ class Attention(nn.Module):
             From `rotary`.
         mask : Tensor of bool or None, shape (R, 1, L, K)
             True where a position may look.
-        cache : RaggedCache or None
+        cache : History or None
             Keys and values of earlier steps.
         layer : int
             Place of this layer in the cache.
@@ -270,7 +270,7 @@ class Block(nn.Module):
         x: Tensor,
         turn: tuple[Tensor, Tensor] | None = None,
         mask: Tensor | None = None,
-        cache: RaggedCache | None = None,
+        cache: History | None = None,
         layer: int = 0,
         *,
         causal: bool = False,

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from terrascope.model.backbone import OPTICAL, RADAR, Encoded, MaskPrompts
-from terrascope.model.cache import RaggedCache
+from terrascope.model.cache import History
 from terrascope.model.configuration_terrascope import NanoConfig
 from terrascope.model.nano.language import NanoLanguageModel
 from terrascope.model.nano.layers import RMSNorm
@@ -139,7 +139,7 @@ class NanoBackbone(nn.Module):
         embeddings: Tensor,
         positions: Tensor,
         mask: Tensor | None = None,
-        cache: RaggedCache | None = None,
+        cache: History | None = None,
     ) -> Tensor:
         """Run the language model over new positions.
 
@@ -152,7 +152,7 @@ class NanoBackbone(nn.Module):
         mask : Tensor of bool or None, shape (R, 1, L, K)
             True where a token may look; None: at its past and itself, which with a
             history is said of one token only.
-        cache : RaggedCache or None
+        cache : History or None
             History, with an open step.
 
         Returns

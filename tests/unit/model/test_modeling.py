@@ -217,7 +217,7 @@ def test_date_bands_and_injected_masks_matter(
     [
         ({"dates": ()}, "0 dates for 1"),
         ({"dates": ((-1, 2),)}, "2 dates"),
-        ({"prompt": (5, 6), "question": (0, 1)}, "0 <image>"),
+        ({"prompt": (5, 4, 6), "question": (0, 1)}, "1 <image>"),
     ],
 )
 def test_sequences_that_contradict_the_window_are_refused(
