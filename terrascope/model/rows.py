@@ -82,7 +82,13 @@ class Row:
         self.queue(ids)
 
     def result(self) -> Generation:
-        """Return what it came to."""
+        """Return what it came to.
+
+        Returns
+        -------
+        generation : Generation
+            So far.
+        """
         return Generation(
             ids=tuple(self.said),
             free=len(self.scores),
