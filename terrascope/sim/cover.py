@@ -195,7 +195,8 @@ def _settle(site: Site, window: Window, canvas: Canvas) -> None:
     inside = (ratio < 1.0) & ~is_any(cover, WATERS)
     if not inside.any():
         return
-    u, v = site.along_across(window.x_m, window.y_m)
+    u, v = site.along_across(window.x_m[inside], window.y_m[inside])
+    ratio = ratio[inside]
     street = (np.abs(u - np.round(u / 110.0) * 110.0) < 5.0) | (
         np.abs(v - np.round(v / 75.0) * 75.0) < 5.0
     )
@@ -208,5 +209,5 @@ def _settle(site: Site, window: Window, canvas: Canvas) -> None:
     kind = np.where(street, Cover.ROAD, kind)
     # A few dozen kinds of plot are enough: they keep the table of parcels short.
     label = np.where(kind == Cover.HALLS, hall, plot) % np.uint64(48)
-    cover[inside] = kind.astype(np.uint8)[inside]
-    canvas.key[inside] = mix(kind, label, 73)[inside]
+    cover[inside] = kind.astype(np.uint8)
+    canvas.key[inside] = mix(kind, label, 73)

@@ -94,13 +94,12 @@ def mean_backscatter(
     mean = mean.reshape(2, *land.shape)
     look = 1.0 if one.ascending else -1.0
     built = land.is_cover(Cover.HOUSES, Cover.HALLS, Cover.CITY)
-    point = uniform(
-        mix(land.terrain.seed, np.floor(land.x_m / 10.0), np.floor(land.y_m / 10.0)), one.orbit
-    )
+    x_m, y_m = land.x_m[built], land.y_m[built]
+    point = mix(land.terrain.seed, np.floor(x_m / 10.0), np.floor(y_m / 10.0))
+    glint_db = np.zeros(land.shape)
+    glint_db[built] = 8.0 * (uniform(point, one.orbit) - 0.55)
     relief = -palette.terrain_db * look * np.clip(land.slope_xy[0], -0.2, 0.2)
-    texture_db = (
-        0.45 * land.fine + 0.35 * land.coarse + relief + np.where(built, 8.0 * (point - 0.55), 0.0)
-    )
+    texture_db = 0.45 * land.fine + 0.35 * land.coarse + relief + glint_db
     mean *= (10.0 ** (texture_db / 10.0)).astype(np.float32)
     mean *= np.float32(1.06 if one.ascending else 0.95)
     mean += np.float32(_NOISE_FLOOR)

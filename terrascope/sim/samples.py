@@ -186,7 +186,7 @@ def sample_scene(
         damage=np.zeros(shape, np.float32),
     )
     grain = draw_grain(draws, land, chain)
-    shots = [draw_shot(draws, day, place.climate, land.box) for day in days]
+    shots = [draw_shot(draws, day, place.climate, chain, land.box) for day in days]
     for index, (day, shot) in enumerate(zip(days, shots, strict=True)):
         truth = states(land, alterations, day)
         sample.cover[index] = truth.cover[part]

@@ -55,6 +55,10 @@ class Chain:
         Coarse bands are interpolated to 10 m; otherwise their pixels are repeated.
     grain : float
         Contrast of neighbouring pixels, about 1.
+    orbit : int
+        Relative orbit of most radar passes.
+    ascending : bool
+        Direction of these passes.
     looks : float
         Radar images averaged, or the like of it by a speckle filter.
     """
@@ -63,6 +67,8 @@ class Chain:
     blur: float
     smooth: bool
     grain: float
+    orbit: int
+    ascending: bool
     looks: float
 
 
@@ -78,6 +84,8 @@ class Shot:
         At most five days apart from it.
     tint : ndarray of float32, shape (12,)
         What view angle and atmospheric correction make of every band, about 1.
+    gain_db : ndarray of float32, shape (2,)
+        What calibration and the water in the canopy add to VV and VH.
     stress : ndarray of float32, shape (4,)
         Drought and health of all plants on the day (`light_ground`).
     has_optical, has_radar : bool
@@ -88,6 +96,7 @@ class Shot:
     radar: RadarPass
     tint: FloatArray
     stress: FloatArray
+    gain_db: FloatArray
     has_optical: bool = True
     has_radar: bool = True
 
@@ -111,6 +120,8 @@ def draw_chain(draws: Draws) -> Chain:
         blur=draws.between(0.06, 0.18),
         smooth=draws.chance(0.6),
         grain=draws.between(0.4, 1.6),
+        orbit=int(rng.integers(1, 176)),
+        ascending=draws.chance(0.5),
         looks=draws.choice((1.0, 1.5, 2.0, 4.0, 8.0), (0.4, 0.15, 0.2, 0.15, 0.1)),
     )
 
@@ -154,7 +165,11 @@ def draw_dates(draws: Draws, count: int) -> list[dt.date]:
 
 
 def draw_shot(
-    draws: Draws, day: dt.date, climate: Climate, box: tuple[float, float, float, float]
+    draws: Draws,
+    day: dt.date,
+    climate: Climate,
+    chain: Chain,
+    box: tuple[float, float, float, float],
 ) -> Shot:
     """Draw sky, weather and passes of one date.
 
@@ -166,6 +181,8 @@ def draw_shot(
         Of the optical pass.
     climate : Climate
         Of the region.
+    chain : Chain
+        Names the orbit that radar passes mostly have.
     box : tuple of float
         West, south, east, north of the window in metres.
 
@@ -198,12 +215,12 @@ def draw_shot(
         swath = Swath(normal_x, normal_y, float(through @ (normal_x, normal_y)))
     wetness = float(rng.beta(1.1, 2.2))
     later = dt.timedelta(days=int(rng.integers(-5, 6)))
-    ascending = draws.chance(0.5)
+    other = draws.chance(0.1)
     cold = _winter(day, climate) and draws.chance(0.5)
     radar = RadarPass(
         time=time + later,
-        orbit=int(rng.integers(1, 176)),
-        ascending=ascending,
+        orbit=chain.orbit + 200 * other,
+        ascending=chain.ascending != other,
         wetness=float(np.clip(wetness + rng.normal(0.0, 0.15), 0.0, 1.0)),
         wind=draws.share() ** 1.5,
         frozen=draws.between(0.3, 1.0) if cold else 0.0,
@@ -227,6 +244,7 @@ def draw_shot(
         radar,
         tint=np.exp(np.interp(wavelength, _KNOTS_UM, bend)).astype(np.float32),
         stress=(rng.standard_normal(4) * _STRESS).astype(np.float32),
+        gain_db=(0.25 * rng.standard_normal(2) + 0.25 * rng.standard_normal()).astype(np.float32),
         has_optical=lost > 0.02,
         has_radar=lost < 0.96,
     )
@@ -394,6 +412,7 @@ def shoot_radar(
     """
     one = shot.radar
     mean = mean_backscatter(scenery, one, shares, palette)
+    mean *= 10.0 ** (shot.gain_db[:, None, None] / 10.0)
     rng = np.random.default_rng((one.seed, 421))
     speckle = rng.standard_gamma(chain.looks, mean.shape, dtype=np.float32)
     taps = np.array(SPECKLE_TAPS, np.float32) / np.float32(chain.looks**0.5)
