@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -26,6 +27,7 @@ from terrascope.model.precision import inference_precision
 from terrascope.model.processing_terrascope import TerrascopeProcessor
 from terrascope.model.prompts import compose_query, text_of, token_ids
 from terrascope.model.sequences import DatePair, Query
+from terrascope.model.tokenization_nano import NanoTokenizer
 from terrascope.model.uncertainty import Calibration
 from terrascope.model.windows import Windows
 from terrascope.vocabulary import AnswerKind, Token
@@ -68,11 +70,33 @@ class Examinee:
             torch.zeros(1, self.model.backbone.hidden_size, dtype=self.model.dtype)
         ).shape[-1]
         self.words = Words(self.tokenizer, vocab_size=int(columns))
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Take over what calibration changed in the model's configuration."""
+        config = self.model.config
         self.calibration = Calibration(
-            temperature=self.model.config.mask_temperature,
-            correlation_length_m=self.model.config.correlation_length_m,
+            temperature=config.mask_temperature, correlation_length_m=config.correlation_length_m
         )
-        self.confidence = AnswerConfidence(**(self.model.config.answer_confidence or {}))
+        self.confidence = AnswerConfidence(**(config.answer_confidence or {}))
+
+    @classmethod
+    def load(cls, folder: Path) -> Examinee:
+        """Read a saved nano model.
+
+        Parameters
+        ----------
+        folder : Path
+            With weights, configuration, tokenizer and processor settings.
+
+        Returns
+        -------
+        examinee : Examinee
+            Computes in float32 from weights of any width.
+        """
+        model = TerrascopeModel.from_pretrained(folder, dtype=torch.float32).eval()
+        tokenizer = NanoTokenizer.from_pretrained(folder)
+        return cls(model, tokenizer, TerrascopeProcessor.from_pretrained(folder))
 
 
 def run_bench(

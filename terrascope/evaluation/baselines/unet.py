@@ -19,8 +19,9 @@ from terrascope.types import ChangeKind
 
 __all__ = ["UNet", "UNetPredictor", "UNetSettings", "train_unet"]
 
-_INPUTS = 12 + 2 + 12 + 2
-"""Bands and polarisations, and whether each was observed."""
+_INPUTS = 32
+"""12 bands and 2 polarisations, whether each was observed, and 4 empty channels: kernels in bf16
+work in blocks of 16 or 32 channels, and crawl elsewhere."""
 _IGNORED = -100
 
 
@@ -30,7 +31,8 @@ class UNet(nn.Module):
     Parameters
     ----------
     width : int
-        Channels at full resolution, doubled with every halving; 26 makes 2.0 million parameters.
+        Channels at full resolution; twice, three and six times as many at each halving. 32 makes
+        1.9 million parameters.
 
     References
     ----------
@@ -38,9 +40,9 @@ class UNet(nn.Module):
     .. [2] Caye Daudt et al., Fully Convolutional Siamese Networks for Change Detection, ICIP 2018.
     """
 
-    def __init__(self, width: int = 26) -> None:
+    def __init__(self, width: int = 32) -> None:
         super().__init__()
-        sizes = [width, 2 * width, 4 * width, 8 * width]
+        sizes = [width, 2 * width, 3 * width, 6 * width]
         self.stages = nn.ModuleList(
             _Block(inputs, outputs)
             for inputs, outputs in zip([_INPUTS, *sizes[:-1]], sizes, strict=True)
@@ -53,7 +55,7 @@ class UNet(nn.Module):
 
         Parameters
         ----------
-        images : Tensor of float, shape (N, 28, H, W)
+        images : Tensor of float, shape (N, 32, H, W)
             From `images_of`; H and W are multiples of 8.
 
         Returns
@@ -119,13 +121,14 @@ def images_of(windows: Windows) -> Tensor:
 
     Returns
     -------
-    images : Tensor of float32, shape (B, T, 28, H, W)
+    images : Tensor of float32, shape (B, T, 32, H, W)
         Normalised; 0 where missing.
     """
     optical = (windows.optical - 0.2) / 0.15 * windows.optical_valid
     radar = (windows.radar + 14.0) / 6.0 * windows.radar_valid
     valid = [windows.optical_valid.float(), windows.radar_valid.float()]
-    return torch.cat([optical.clamp(-3, 6), radar.clamp(-4, 6), *valid], 2)
+    known = torch.cat([optical.clamp(-3, 6), radar.clamp(-4, 6), *valid], 2)
+    return functional.pad(known, (0, 0, 0, 0, 0, _INPUTS - known.shape[2]))
 
 
 @dataclasses.dataclass(eq=False)
@@ -168,7 +171,7 @@ class UNetPredictor:
         save_file({k: v.contiguous() for k, v in self.network.state_dict().items()}, file)
 
     @classmethod
-    def load(cls, file: Path, width: int = 26) -> UNetPredictor:
+    def load(cls, file: Path, width: int = 32) -> UNetPredictor:
         """Read the weights.
 
         Parameters
@@ -208,7 +211,7 @@ class UNetSettings:
         Of weights and dropout.
     """
 
-    width: int = 26
+    width: int = 32
     steps: int = 1000
     rate: float = 2e-3
     seconds: float = math.inf
