@@ -125,6 +125,35 @@ def serve(
     )
 
 
+@app.command()
+def bench(
+    model: Annotated[
+        Path | None, typer.Option(help="Folder of a model; the packaged one without it.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for results and pictures.")] = Path("out/bench"),
+    items: Annotated[int, typer.Option(help="Questions of the main split.", min=6)] = 1200,
+    fit: Annotated[
+        int,
+        typer.Option(help="Validation questions to calibrate the model on, and save it.", min=0),
+    ] = 0,
+    baselines: Annotated[bool, typer.Option(help="Train and examine baselines, too.")] = True,
+    real: Annotated[
+        Path | None, typer.Option(help="Folder of the shared real data, to be scored on it.")
+    ] = None,
+) -> None:
+    """Examine a model: TerraScope-Bench, what each part is worth, calibration, baselines."""
+    from terrascope.evaluation.bench import BenchSettings
+    from terrascope.evaluation.command import bench_model
+    from terrascope.progress import report_progress, shown
+
+    fewer = {"published_items": items // 4, "condition_items": max(items // 5, 6)}
+    settings = BenchSettings(items=items, baselines=baselines, text_items=items + 300, **fewer)
+    with shown():
+        bench_model(model, out, settings, fit_items=fit, real=real, progress=report_progress)
+    typer.echo((out / "results.md").read_text(encoding="utf-8"))
+    typer.echo(f"results: {out / 'results.md'}")
+
+
 def main() -> None:
     """Run the command line and turn errors into one clear line and an exit code."""
     try:
