@@ -38,6 +38,9 @@ app = typer.Typer(
 )
 
 MonitorFile = Annotated[Path, typer.Argument(help="The monitor file (TOML).", metavar="FILE.toml")]
+data_app = typer.Typer(help="Training data.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(data_app, name="data")
+
 DaskAddress = Annotated[
     str | None,
     typer.Option(
@@ -123,6 +126,33 @@ def serve(
             f"serving {server.items} items of {directory} at {server.url} (Ctrl-C stops)"
         ),
     )
+
+
+@data_app.command("build")
+def build_data(
+    out: Annotated[Path, typer.Option(help="Folder of the tables; run again to go on.")],
+    images: Annotated[int, typer.Option(help="Image sets.", min=1)] = 1000,
+    seed: Annotated[int, typer.Option(help="Of the first image set.", min=0)] = 0,
+    samples: Annotated[int, typer.Option(help="Questions per image set.", min=4)] = 6,
+    split: Annotated[str, typer.Option(help="train, validation or test.")] = "train",
+    workers: Annotated[int, typer.Option(help="Processes.", min=1)] = 2,
+    bands: Annotated[bool, typer.Option("--bands", help="Store pixels, not only seeds.")] = False,
+) -> None:
+    """Write Terra-CoT samples of simulated scenes, as two Parquet tables in shards."""
+    from terrascope.data.build import BuildSettings, build_tables
+    from terrascope.progress import report_progress, shown
+
+    if split not in ("train", "validation", "test"):
+        raise ConfigError(f"split {split!r}: expected train, validation or test")
+    settings = BuildSettings(images, seed, samples=samples, split=split, bands=bands)
+    with shown():
+        built = build_tables(
+            out,
+            settings,
+            workers=workers,
+            progress=lambda done, total: report_progress("build", done, total),
+        )
+    typer.echo(str(built))
 
 
 @app.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 
@@ -44,7 +45,7 @@ class Facts:
         """Dates of the window."""
         return len(self.scene.dates)
 
-    @property
+    @cached_property
     def window_m2(self) -> float:
         """Ground of the window, observed or not, in square metres."""
         return float(self._area.sum())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from terrascope.data.facts import Facts
 from terrascope.data.priors import Priors
 from terrascope.data.questions.registry import MAKERS
 from terrascope.data.scenes import LabelledScene
-from terrascope.data.views import label_scene
+from terrascope.data.views import cut, label_scene
 from terrascope.sim.alterations import Alter
 from terrascope.sim.samples import sample_scene
 
@@ -33,13 +33,26 @@ def gather_priors(scenes: Iterable[LabelledScene], *, seed: int = 0) -> Priors:
     Returns
     -------
     priors : Priors
-        For `terrascope.data.finishing.Choice`.
+        For `terrascope.data.finishing.Choice`. Quarters of each scene are asked too, for the
+        questions that larger windows rarely have.
     """
     rng = np.random.default_rng((seed, 11))
-    return Priors.gather(truth for scene in scenes for truth in truths_of(Facts(scene), rng))
+    return Priors.gather(truth for scene in scenes for truth in _truths(scene, rng))
 
 
-def truths_of(facts: Facts, rng: np.random.Generator) -> Iterator[tuple[str, float | str | bool]]:
+def _truths(
+    scene: LabelledScene, rng: np.random.Generator
+) -> Iterator[tuple[str, float | str | bool]]:
+    yield from truths_of(Facts(scene), rng)
+    half = min(scene.window.geometry.shape_yx) // 2
+    for top, left in ((0, 0), (0, half), (half, 0), (half, half)):
+        quarter = Facts(cut(scene, top, left, half))
+        yield from truths_of(quarter, rng, ("boundary", "touching"))
+
+
+def truths_of(
+    facts: Facts, rng: np.random.Generator, makers: Collection[str] | None = None
+) -> Iterator[tuple[str, float | str | bool]]:
     """Propose many questions about one scene, and yield their truths.
 
     Parameters
@@ -48,24 +61,26 @@ def truths_of(facts: Facts, rng: np.random.Generator) -> Iterator[tuple[str, flo
         Of the scene.
     rng : numpy.random.Generator
         Of the proposals.
+    makers : collection of str or None
+        Names of those that propose; None for all.
 
     Yields
     ------
     key, truth : tuple
         As `terrascope.data.priors.Priors.gather` takes them; each question of the scene once.
     """
-    for maker in MAKERS.values():
-        if maker.propose is None:
+    for name, maker in MAKERS.items():
+        if maker.propose is None or (makers is not None and name not in makers):
             continue
         seen: set[object] = set()
         for _ in range(_PROPOSALS):
             proposal = maker.propose(facts, rng)
             if proposal is None:
                 continue
-            name = (proposal.key, tuple(sorted(map(str, proposal.steps))))
-            if name in seen:
+            asked = (proposal.key, tuple(sorted(map(str, proposal.steps))))
+            if asked in seen:
                 continue
-            seen.add(name)
+            seen.add(asked)
             if isinstance(proposal.truth, bool | str):
                 yield proposal.key, proposal.said
             else:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
@@ -17,22 +18,27 @@ from transformers import PreTrainedTokenizerBase
 from terrascope.data.batches import INJECTIONS, Batch, collate
 from terrascope.data.facts import Facts
 from terrascope.data.finishing import Choice
+from terrascope.data.language import language_batch
 from terrascope.data.making import make_samples
 from terrascope.data.perturb import Perturbation
+from terrascope.data.questions.registry import SMALL_WEIGHTS
 from terrascope.data.questions.segment import segmentation_sample
 from terrascope.data.samples import Sample
 from terrascope.data.scenes import LabelledScene
+from terrascope.data.tables import image_at
 from terrascope.data.views import View, cut, label_scene, turn
 from terrascope.model.processing_terrascope import TerrascopeProcessor
+from terrascope.sim.alterations import Alter
 from terrascope.sim.samples import sample_scene
 
 __all__ = ["SOURCES", "StreamSettings", "batch_at", "stream"]
 
-SOURCES = ("segmentation", "cot")
-"""Many masks per window and nothing injected; or questions with traces."""
+SOURCES = ("segmentation", "language", "cot")
+"""Many masks per window and nothing injected; traces without images; questions with traces."""
 
 _SCENE_TRIES = 4
 """Scenes tried for one place of a batch: one may be without any question."""
+_SPARE = 1 << 40
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +52,7 @@ class StreamSettings:
     split : str
         Of the simulated scenes.
     windows : int
-        Per batch.
+        Per batch; of ``"language"``, samples per batch.
     samples : int
         Per window, for traces; for segmentation one sample with up to `masks` masks.
     masks : int
@@ -68,6 +74,15 @@ class StreamSettings:
         Errors of masks that are injected and measured.
     injection : str
         One of `terrascope.data.batches.INJECTIONS`.
+    destroyed : float
+        Share of the scenes in which developed ground is destroyed, where there is any: it is
+        rare, and asked about as often as the rest.
+    small : float
+        Share of the windows with questions that are cut to half their side and padded: in a
+        smaller window classes are of fewer parts, which some questions need.
+    tables : Path or None
+        Tables of `terrascope.data.build` to take the images from, best with their bands; new
+        views, turns and questions are drawn in every round. None simulates every scene anew.
 
     Raises
     ------
@@ -88,6 +103,9 @@ class StreamSettings:
     measured: bool = True
     perturbation: Perturbation | None = dataclasses.field(default_factory=Perturbation)
     injection: str = "mask"
+    destroyed: float = 0.15
+    small: float = 0.25
+    tables: Path | None = None
 
     def __post_init__(self) -> None:
         if self.source not in SOURCES or self.injection not in INJECTIONS:
@@ -168,14 +186,25 @@ def batch_at(
         If no scene had a question: the choice asks for what the scenes do not have.
     """
     rng = np.random.default_rng((seed, number, 1))
+    if settings.source == "language":
+        return language_batch(
+            tokenizer,
+            rng,
+            settings.windows,
+            choice=settings.choice,
+            measured=settings.measured,
+            window_px=settings.window_px,
+        )
     items: list[tuple[LabelledScene, list[Sample]]] = []
     per_scene = (settings.render_px // settings.window_px) ** 2
-    most = -(-settings.windows // per_scene) * _SCENE_TRIES
-    for scene_number in range(number * most, (number + 1) * most):
+    needed = -(-settings.windows // per_scene)
+    most = needed * _SCENE_TRIES
+    for place in range(most):
         if len(items) >= settings.windows:
             break
-        scene_seed = int(np.random.SeedSequence((seed, scene_number)).generate_state(1)[0])
-        for scene in _scenes(settings, scene_seed, rng):
+        # Spare scenes come from far away, so that every scene of a round has its turn.
+        far = 0 if place < needed else _SPARE + number * most
+        for scene in _scenes(settings, seed, far + number * needed + place, rng):
             samples = _samples(settings, scene, rng)
             if samples and len(items) < settings.windows:
                 items.append((scene, samples))
@@ -193,12 +222,20 @@ def batch_at(
 
 
 def _scenes(
-    settings: StreamSettings, scene_seed: int, rng: np.random.Generator
+    settings: StreamSettings, seed: int, number: int, rng: np.random.Generator
 ) -> list[LabelledScene]:
-    """Render a scene and cut it; nothing where none of it was observed."""
-    raw = sample_scene(
-        scene_seed, split=settings.split, size=settings.render_px, dates=settings.dates
-    )
+    """Render or read a scene and cut it; nothing where none of it was observed."""
+    if settings.tables is not None:
+        raw = image_at(settings.tables, number, seed=seed).sample()
+    else:
+        happening = Alter.DEMOLITION if rng.random() < settings.destroyed else None
+        raw = sample_scene(
+            int(np.random.SeedSequence((seed, number)).generate_state(1)[0]),
+            split=settings.split,
+            size=settings.render_px,
+            dates=settings.dates,
+            happening=happening,
+        )
     try:
         scene = label_scene(raw, view=settings.view, rng=rng)
     except ValueError:
@@ -207,15 +244,21 @@ def _scenes(
         scene = turn(scene, int(rng.integers(4)), mirrored=bool(rng.integers(2)))
     size = settings.window_px
     if size == settings.render_px:
+        if settings.source == "cot" and rng.random() < settings.small:
+            half = size // 2
+            top, left = (int(n) for n in rng.integers(0, size - half + 1, 2))
+            return _cut(scene, top, left, half)
         return [scene]
-    parts = []
-    for row in range(settings.render_px // size):
-        for column in range(settings.render_px // size):
-            try:
-                parts.append(cut(scene, row * size, column * size, size))
-            except ValueError:  # under clouds that are hidden, or beyond the swath
-                continue
-    return parts
+    places = range(0, settings.render_px - size + 1, size)
+    return [part for top in places for left in places for part in _cut(scene, top, left, size)]
+
+
+def _cut(scene: LabelledScene, top: int, left: int, size: int) -> list[LabelledScene]:
+    """Cut a window out; nothing where all of it is under hidden clouds or beyond the swath."""
+    try:
+        return [cut(scene, top, left, size)]
+    except ValueError:
+        return []
 
 
 def _samples(
@@ -225,7 +268,10 @@ def _samples(
     if settings.source == "segmentation":
         sample = segmentation_sample(facts, rng, settings.masks)
         return [] if sample is None else [sample]
-    return make_samples(facts, rng, settings.samples, choice=settings.choice)
+    choice = settings.choice
+    if scene.window.geometry.shape_yx[0] < settings.window_px and choice.weights is None:
+        choice = dataclasses.replace(choice, weights=SMALL_WEIGHTS)
+    return make_samples(facts, rng, settings.samples, choice=choice)
 
 
 class _Batches(Dataset[Batch]):

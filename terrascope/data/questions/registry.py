@@ -16,7 +16,7 @@ from terrascope.data.questions.caption import make_caption
 from terrascope.data.questions.segment import make_segmentation
 from terrascope.data.samples import Sample
 
-__all__ = ["MAKERS", "Maker"]
+__all__ = ["MAKERS", "SMALL_WEIGHTS", "Maker"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,3 +88,19 @@ MAKERS: Mapping[str, Maker] = MappingProxyType(
     }
 )
 """By name."""
+
+SMALL_WEIGHTS: Mapping[str, float] = MappingProxyType(
+    {
+        "boundary": 5.0,
+        "touching": 1.0,
+        "nearer": 0.5,
+        "count": 1.5,
+        "location": 1.0,
+        "distance": 1.0,
+        "compare": 0.5,
+        "coverage": 0.5,
+        "area": 0.5,
+        "segment": 0.5,
+    }
+)
+"""For small windows: what asks for classes of few parts, which larger windows rarely have."""
