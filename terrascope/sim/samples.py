@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import math
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +29,7 @@ from terrascope.vocabulary import LAND_COVER
 
 __all__ = ["SceneSample", "sample_scene"]
 
-PIXEL_M = 10.0
+_NATIVE_M = 10.0
 _MARGIN = 4  # pixels, at least: room for the blur, the phase of the 60 m grid, and speckle
 _IS_GREEN = np.array(
     [name in ("grass", "crop", "tree", "shrub", "wetland") for name in ("unknown", *LAND_COVER)]
@@ -47,7 +48,8 @@ class SceneSample:
     split : str
         ``"train"``, ``"validation"`` or ``"test"``.
     pixel_m : float
-        Width of a pixel in metres.
+        Width of a pixel in metres: mostly 10; sometimes 6 to 10, where a map grid
+        is finer than the sensors.
     optical : ndarray of float32, shape (T, 12, H, W)
         Surface reflectance, bands in the order of `terrascope.sensors.S2_BANDS`,
         all on the grid of `pixel_m`; NaN outside the swath or not acquired.
@@ -164,18 +166,17 @@ def sample_scene(
     draws = Draws(np.random.default_rng(key), split)
     count = dates or draws.choice(_COUNTS, _COUNT_WEIGHTS)
     place = draw_place(draws)
-    land = _window(place, size)
-    days = draw_dates(draws, count)
     chain = draw_chain(draws)
+    land = _window(place, size, chain.pixel_m)
+    days = draw_dates(draws, count)
     alterations = draw_alterations(draws, land, place.climate, days, happening)
     scenery = Scenery(land, alterations, place.climate)
-    top, left = chain.phase
-    part = (slice(top, top + size), slice(left, left + size))
+    part = chain.nearest(size)
     shape = (count, size, size)
     sample = SceneSample(
         seed=seed,
         split=split,
-        pixel_m=PIXEL_M,
+        pixel_m=chain.pixel_m,
         optical=np.full((count, 12, size, size), np.nan, np.float32),
         radar=np.full((count, 2, size, size), np.nan, np.float32),
         optical_dates=tuple(days),
@@ -205,9 +206,10 @@ def sample_scene(
     return dataclasses.replace(sample, radar_dates=radar_dates)
 
 
-def _window(place: Place, size: int) -> Land:
+def _window(place: Place, size: int, pixel_m: float) -> Land:
     """Lay out a window of a place with its margin."""
-    padded = -(-(size + _MARGIN) // 6) * 6
-    step = (np.arange(padded) + 0.5 - padded / 2) * PIXEL_M
+    native = math.ceil(size * pixel_m / _NATIVE_M)
+    padded = -(-(native + _MARGIN) // 6) * 6
+    step = (np.arange(padded) + 0.5 - padded / 2) * _NATIVE_M
     x_m, y_m = np.meshgrid(place.centre_m[0] + step, place.centre_m[1] - step)
     return make_land(x_m, y_m, seed=place.seed, layout=place.layout, textures=place.textures)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from terrascope.sensors import S2_BANDS
 from terrascope.sim.classes import CLASS_OF
@@ -47,6 +49,8 @@ class Chain:
 
     Parameters
     ----------
+    pixel_m : float
+        Of the grid that the images come on: mostly the native 10 m, sometimes finer.
     phase : tuple of int
         Row and column of the window's corner in the 60 m grid of its margin, 1 to 3.
     blur : float
@@ -63,6 +67,7 @@ class Chain:
         Radar images averaged, or the like of it by a speckle filter.
     """
 
+    pixel_m: float
     phase: tuple[int, int]
     blur: float
     smooth: bool
@@ -70,6 +75,38 @@ class Chain:
     orbit: int
     ascending: bool
     looks: float
+
+    def places(self, size: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return where the rows and columns of the window lie in its margin.
+
+        Parameters
+        ----------
+        size : int
+            Rows and columns of the window.
+
+        Returns
+        -------
+        rows, columns : ndarray of float64, shape (size,)
+            Centres in native pixels.
+        """
+        steps = (np.arange(size) + 0.5) * (self.pixel_m / 10.0) - 0.5
+        return self.phase[0] + steps, self.phase[1] + steps
+
+    def nearest(self, size: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Return indices that take the window out of an array with its margin.
+
+        Parameters
+        ----------
+        size : int
+            Rows and columns of the window.
+
+        Returns
+        -------
+        indices : tuple of ndarray of int
+            For an array of shape (y, x), of its nearest pixels.
+        """
+        rows, columns = (np.floor(place + 0.5).astype(np.intp) for place in self.places(size))
+        return np.ix_(rows, columns)  # type: ignore[return-value]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -116,6 +153,7 @@ def draw_chain(draws: Draws) -> Chain:
     """
     rng = draws.rng
     return Chain(
+        pixel_m=draws.between(6.2, 9.5) if draws.chance(0.2) else 10.0,
         phase=(int(rng.integers(1, 4)), int(rng.integers(1, 4))),
         blur=draws.between(0.06, 0.18),
         smooth=draws.chance(0.6),
@@ -335,15 +373,19 @@ def shoot_optical(
     gsd = np.array([band.gsd_m // 10 for band in S2_BANDS.values()])
     for times in (1, 2, 6):
         here = np.nonzero(gsd == times)[0]
+        smooth = chain.smooth or times == 1
         (down_y, up_y), (down_x, up_x) = (
-            _sampling(land.shape[axis], size, times, chain, axis, float(shift[axis]))
-            for axis in (0, 1)
+            (
+                _averaging(land.shape[axis], times, chain.blur, float(shift[axis])),
+                _spreading(place, times, land.shape[axis] // times, smooth=smooth),
+            )
+            for axis, place in enumerate(chain.places(size))
         )
         coarse = down_y @ dense[here] @ down_x.T
         noise = rng.standard_normal(coarse.shape, dtype=np.float32)
         coarse += noise * (np.float32(0.0009) + np.float32(0.004) * np.abs(coarse))
-        image[here] = coarse if times == 1 else up_y @ coarse @ up_x.T
-    window = _window(chain, size)
+        image[here] = up_y @ coarse @ up_x.T
+    window = chain.nearest(size)
     cloudy = (clouds.cloudy | clouds.shaded)[window]
     if one.swath is not None:
         reach = land.x_m[window] * one.swath.normal_x + land.y_m[window] * one.swath.normal_y
@@ -351,38 +393,29 @@ def shoot_optical(
     return image, cloudy
 
 
-def _window(chain: Chain, size: int) -> tuple[slice, slice]:
-    """Return where the window lies in its margin."""
-    top, left = chain.phase
-    return slice(top, top + size), slice(left, left + size)
-
-
-def _sampling(
-    padded: int, size: int, times: int, chain: Chain, axis: int, shift: float
-) -> tuple[FloatArray, FloatArray]:
-    """Return the matrices that blur and average one axis to a band's pixels, and back to 10 m.
-
-    For `times` 1 the first one cuts the window out, and the second one is not needed.
-    """
-    left, right = chain.blur - shift / 2, chain.blur + shift / 2
-    blur = np.eye(padded, dtype=np.float32) * np.float32(1.0 - left - right)
+def _averaging(padded: int, times: int, blur: float, shift: float) -> FloatArray:
+    """Return the matrix that blurs one axis and averages it to a band's own pixels."""
+    before, after = blur - shift / 2, blur + shift / 2
+    spread = np.eye(padded, dtype=np.float32) * np.float32(1.0 - before - after)
     row = np.arange(padded - 1)
-    blur[row + 1, row], blur[row, row + 1] = left, right
-    blur[0, 0] += left
-    blur[-1, -1] += right
-    at = chain.phase[axis] + np.arange(size)
-    if times == 1:
-        return np.ascontiguousarray(blur[at]), blur
-    down = blur.reshape(padded // times, times, padded).mean(axis=1)
-    up = np.zeros((size, padded // times), np.float32)
-    if not chain.smooth:
-        up[np.arange(size), at // times] = 1.0
-        return down, up
-    place = np.clip((at + 0.5) / times - 0.5, 0.0, padded // times - 1.0)
-    low = np.minimum(place.astype(np.int64), padded // times - 2)
-    up[np.arange(size), low] = 1.0 - (place - low)
-    up[np.arange(size), low + 1] = place - low
-    return down, up
+    spread[row + 1, row], spread[row, row + 1] = before, after
+    spread[0, 0] += before
+    spread[-1, -1] += after
+    return spread.reshape(padded // times, times, padded).mean(axis=1)
+
+
+def _spreading(place: NDArray[np.float64], times: int, count: int, *, smooth: bool) -> FloatArray:
+    """Return the matrix that puts a band's pixels at the places of one axis of the window."""
+    up = np.zeros((place.size, count), np.float32)
+    row = np.arange(place.size)
+    at = np.clip((place + 0.5) / times - 0.5, 0.0, count - 1.0)
+    if not smooth:
+        up[row, np.floor(at + 0.5).astype(np.intp)] = 1.0
+        return up
+    low = np.minimum(at.astype(np.intp), count - 2)
+    up[row, low] = 1.0 - (at - low)
+    up[row, low + 1] = at - low
+    return up
 
 
 def shoot_radar(
@@ -415,12 +448,19 @@ def shoot_radar(
     mean *= 10.0 ** (shot.gain_db[:, None, None] / 10.0)
     rng = np.random.default_rng((one.seed, 421))
     speckle = rng.standard_gamma(chain.looks, mean.shape, dtype=np.float32)
-    taps = np.array(SPECKLE_TAPS, np.float32) / np.float32(chain.looks**0.5)
+    mean *= _correlated(speckle, np.array(SPECKLE_TAPS, np.float32) / chain.looks**0.5)
+    across, along = (
+        _spreading(place, 1, land_size, smooth=chain.smooth or chain.pixel_m == 10.0)
+        for place, land_size in zip(chain.places(size), mean.shape[1:], strict=True)
+    )
+    power = across @ mean @ along.T
+    return np.asarray(10.0 * np.log10(power), np.float32)
+
+
+def _correlated(speckle: FloatArray, taps: NDArray[np.floating[Any]]) -> FloatArray:
+    """Correlate neighbouring pixels along and across."""
     for axis in (1, 2):
-        before, here, after = (
-            speckle.take(range(k, speckle.shape[axis] - 2 + k), axis=axis) for k in range(3)
-        )
-        speckle = taps[0] * before + taps[1] * here + taps[2] * after
-    mean = mean[:, 1:-1, 1:-1] * speckle
-    top, left = (step - 1 for step in chain.phase)
-    return 10.0 * np.log10(mean[:, top : top + size, left : left + size])
+        rolled = [np.roll(speckle, step, axis=axis) for step in (1, -1)]
+        speckle = np.float32(taps[1]) * speckle
+        speckle += np.float32(taps[0]) * rolled[0] + np.float32(taps[2]) * rolled[1]
+    return speckle
