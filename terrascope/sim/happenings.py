@@ -151,7 +151,7 @@ class _Story:
         allowed = land.is_cover(*recipe.covers) & (land.road < 0.3) & ~self.taken
         least, most = np.log(6.0), np.log(recipe.largest * allowed.size)
         if sizeable:  # a part of what is there that can be asked about
-            least, most = (np.log(part * max(float(allowed.sum()), 20.0)) for part in (0.08, 0.6))
+            least, most = (np.log(part * max(float(allowed.sum()), 20.0)) for part in (0.2, 1.5))
         pixels = float(np.exp(least + (most - least) * self.draws.rng.random() ** 0.75))
         if allowed.sum() < max(2 * _MIN_PIXELS, 0.25 * pixels):
             return None
