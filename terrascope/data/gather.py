@@ -8,7 +8,7 @@ import numpy as np
 
 from terrascope.data.facts import Facts
 from terrascope.data.priors import Priors
-from terrascope.data.questions.registry import MAKERS
+from terrascope.data.questions.registry import MAKERS, PROPOSALS
 from terrascope.data.scenes import LabelledScene
 from terrascope.data.views import cut, label_scene
 from terrascope.sim.alterations import Alter
@@ -16,8 +16,8 @@ from terrascope.sim.samples import sample_scene
 
 __all__ = ["gather_priors", "label_only_scenes", "truths_of"]
 
-_PROPOSALS = 24
-"""Of every maker and scene."""
+_ROUNDS = 3
+"""Proposals of every maker and scene, found as they are found when questions are asked."""
 
 
 def gather_priors(scenes: Iterable[LabelledScene], *, seed: int = 0) -> Priors:
@@ -47,7 +47,7 @@ def _truths(
     half = min(scene.window.geometry.shape_yx) // 2
     for top, left in ((0, 0), (0, half), (half, 0), (half, half)):
         quarter = Facts(cut(scene, top, left, half))
-        yield from truths_of(quarter, rng, ("boundary", "touching"))
+        yield from truths_of(quarter, rng, ("boundary",))
 
 
 def truths_of(
@@ -67,20 +67,17 @@ def truths_of(
     Yields
     ------
     key, truth : tuple
-        As `terrascope.data.priors.Priors.gather` takes them; each question of the scene once.
+        As `terrascope.data.priors.Priors.gather` takes them; every question as often as it
+        would be asked, were all answers equally likely.
     """
     for name, maker in MAKERS.items():
         if maker.propose is None or (makers is not None and name not in makers):
             continue
-        seen: set[object] = set()
-        for _ in range(_PROPOSALS):
-            proposal = maker.propose(facts, rng)
+        for _ in range(_ROUNDS):
+            found = (maker.propose(facts, rng) for _ in range(PROPOSALS))
+            proposal = next((one for one in found if one is not None), None)
             if proposal is None:
                 continue
-            asked = (proposal.key, tuple(sorted(map(str, proposal.steps))))
-            if asked in seen:
-                continue
-            seen.add(asked)
             if isinstance(proposal.truth, bool | str):
                 yield proposal.key, proposal.said
             else:

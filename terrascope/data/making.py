@@ -6,16 +6,14 @@ import numpy as np
 
 from terrascope.data.facts import Facts
 from terrascope.data.finishing import Choice
-from terrascope.data.questions.registry import MAKERS
+from terrascope.data.questions.registry import MAKERS, PROPOSALS
 from terrascope.data.samples import Sample
 from terrascope.data.scenes import LabelledScene
 
 __all__ = ["make_samples"]
 
-_DRAWS = 6
+_DRAWS = 10
 """Makers drawn per sample that is wanted: a scene has no question of some kinds."""
-_TRIES = 8
-"""Proposals of one maker, so that rare questions are asked about as often as others."""
 
 
 def make_samples(
@@ -54,9 +52,7 @@ def make_samples(
             break
         drawn = rng.random() * chances[-1]
         maker = MAKERS[names[int(np.searchsorted(chances, drawn, side="right"))]]
-        for _ in range(_TRIES):
-            sample = maker.make(facts, rng, choice)
-            if sample is not None:
-                samples.setdefault((sample.asked, sample.steps), sample)
-                break
+        sample = maker.make(facts, rng, choice, PROPOSALS)
+        if sample is not None:
+            samples.setdefault((sample.asked, sample.steps), sample)
     return list(samples.values())

@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 __all__ = ["Priors", "shipped_priors"]
 
 _FILE = Path(__file__).with_name("priors.json")
+_FEW = 3
+"""Truths from which on it counts that only one answer was seen."""
 _POOL = 400
 """Figures kept per key: evenly spaced order statistics of all that were seen."""
 
@@ -155,15 +157,15 @@ class Priors:
         Returns
         -------
         asked : bool
-            True with the probability of the rarest answer over that of this one; always True
-            for a key that the table does not know.
+            True with the probability of the rarest answer over that of this one. A key with
+            only one answer so far is no question; one that the table does not know is.
         """
         counts = self.outcomes.get(key)
         if not counts:
             return True
-        # One more of each: an answer that was never seen does not silence the others for ever.
-        rarest = min(counts.values()) + 1 if len(counts) > 1 else 1
-        return bool(rng.random() * (counts.get(outcome, 0) + 1) < rarest)
+        if len(counts) < 2 or outcome not in counts:
+            return len(counts) < 2 and sum(counts.values()) < _FEW
+        return bool(rng.random() * counts[outcome] < min(counts.values()))
 
 
 @cache

@@ -35,7 +35,7 @@ KINDS = tuple(name for kind, name in CHANGE_NAMES.items() if kind is not ChangeK
 _LEAST_CHANGE = 0.002
 """From this share of the observed ground on, a change counts as there."""
 _LEAST_AREA = 0.01
-_MOST_COUNT = 12
+_MOST_COUNT = 20
 _CLEARLY = 0.7
 """Share of the changed ground that has become one class, or is of one kind, where it is asked."""
 _BOTH_SEEN = 0.9
@@ -92,7 +92,7 @@ def propose_change_area(facts: Facts, rng: np.random.Generator) -> Proposal | No
     proposal : Proposal or None
         None where nothing changed that is large enough.
     """
-    pair = _pair(facts, rng)
+    pair = _pair(facts, rng, ANY_CHANGE)
     if pair is None:
         return None
     there = [name for name in (ANY_CHANGE, *KINDS) if facts.share((name, pair)) >= _LEAST_AREA]
@@ -170,7 +170,7 @@ def propose_change_share(facts: Facts, rng: np.random.Generator) -> Proposal | N
     proposal : Proposal or None
         None where the class is small, or hardly changed.
     """
-    pair = _pair(facts, rng)
+    pair = _pair(facts, rng, ANY_CHANGE)
     if pair is None:
         return None
     name = LAND_COVER[int(rng.integers(len(LAND_COVER)))]
@@ -210,7 +210,7 @@ def propose_destroyed_share(facts: Facts, rng: np.random.Generator) -> Proposal 
     proposal : Proposal or None
         None where the scene has no such question.
     """
-    pair = _pair(facts, rng)
+    pair = _pair(facts, rng, DESTROYED)
     if pair is None:
         return None
     before: Named = ("developed area", (-1, pair[0]))
@@ -247,7 +247,7 @@ def propose_destroyed_count(facts: Facts, rng: np.random.Generator) -> Proposal 
     proposal : Proposal or None
         None where the scene has no such question.
     """
-    pair = _pair(facts, rng)
+    pair = _pair(facts, rng, DESTROYED)
     if pair is None:
         return None
     places: Named = (DESTROYED, pair)
@@ -284,7 +284,7 @@ def propose_became(facts: Facts, rng: np.random.Generator) -> Proposal | None:
     proposal : Proposal or None
         None where hardly anything changed, or it has become several classes.
     """
-    pair = _pair(facts, rng)
+    pair = _pair(facts, rng, ANY_CHANGE)
     changed: Named = (ANY_CHANGE, pair or (0, 1))
     if pair is None or facts.share(changed) < _LEAST_AREA:
         return None
@@ -390,9 +390,11 @@ def propose_change_date(facts: Facts, rng: np.random.Generator) -> Proposal | No
     )
 
 
-def _pair(facts: Facts, rng: np.random.Generator) -> tuple[int, int] | None:
-    """Draw two dates that see about the same ground."""
+def _pair(facts: Facts, rng: np.random.Generator, name: str = "") -> tuple[int, int] | None:
+    """Draw two dates that see about the same ground, between which something changed."""
     pairs = [pair for pair in facts.scene.change_pairs() if _is_seen(facts, pair)]
+    if name:
+        pairs = [pair for pair in pairs if facts.pixels((name, pair))]
     return pairs[int(rng.integers(len(pairs)))] if pairs else None
 
 

@@ -16,7 +16,10 @@ from terrascope.data.questions.caption import make_caption
 from terrascope.data.questions.segment import make_segmentation
 from terrascope.data.samples import Sample
 
-__all__ = ["MAKERS", "SMALL_WEIGHTS", "Maker"]
+__all__ = ["MAKERS", "PROPOSALS", "SMALL_WEIGHTS", "Maker"]
+
+PROPOSALS = 8
+"""Tried of one maker, so that rare questions are asked about as often as others."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +40,9 @@ class Maker:
     propose: Callable[[Facts, np.random.Generator], Proposal | None] | None = None
     write: Callable[[Facts, np.random.Generator, Choice], Sample | None] | None = None
 
-    def make(self, facts: Facts, rng: np.random.Generator, choice: Choice) -> Sample | None:
+    def make(
+        self, facts: Facts, rng: np.random.Generator, choice: Choice, tries: int = 1
+    ) -> Sample | None:
         """Make one sample.
 
         Parameters
@@ -48,16 +53,22 @@ class Maker:
             Of all choices.
         choice : Choice
             How.
+        tries : int
+            Proposals, until there is one. It is then asked or not: trying further would ask more
+            often what should be asked less often.
 
         Returns
         -------
         sample : Sample or None
             None where nothing was to be asked this time.
         """
-        if self.write is not None:
-            return self.write(facts, rng, choice)
-        proposal = None if self.propose is None else self.propose(facts, rng)
-        return None if proposal is None else finish(proposal, facts, rng, choice)
+        if self.propose is None:
+            return None if self.write is None else self.write(facts, rng, choice)
+        for _ in range(tries):
+            proposal = self.propose(facts, rng)
+            if proposal is not None:
+                return finish(proposal, facts, rng, choice)
+        return None
 
 
 MAKERS: Mapping[str, Maker] = MappingProxyType(
@@ -65,7 +76,8 @@ MAKERS: Mapping[str, Maker] = MappingProxyType(
         "coverage": Maker(2.0, land.propose_coverage),
         "area": Maker(2.0, land.propose_area),
         "compare": Maker(2.0, land.propose_compare),
-        "boundary": Maker(2.0, relations.propose_boundary),
+        "boundary": Maker(1.0, relations.propose_boundary),
+        "touch": Maker(1.5, relations.propose_touch),
         "distance": Maker(2.0, relations.propose_distance),
         "destroyed share": Maker(1.5, change.propose_destroyed_share),
         "destroyed count": Maker(1.5, change.propose_destroyed_count),
@@ -91,7 +103,7 @@ MAKERS: Mapping[str, Maker] = MappingProxyType(
 
 SMALL_WEIGHTS: Mapping[str, float] = MappingProxyType(
     {
-        "boundary": 5.0,
+        "boundary": 6.0,
         "touching": 1.0,
         "nearer": 0.5,
         "count": 1.5,

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from terrascope.data.facts import Facts
+from terrascope.data.facts import Facts, Named
 from terrascope.data.filters import boundary_is_asked, distance_is_asked
 from terrascope.data.proposals import Proposal
 from terrascope.data.questions.land import a_date
 from terrascope.data.samples import indicator_of
 from terrascope.vocabulary import AnswerKind, QuestionKind, Unit
 
-__all__ = ["propose_boundary", "propose_distance", "propose_nearer", "propose_touching"]
+__all__ = [
+    "propose_boundary",
+    "propose_distance",
+    "propose_nearer",
+    "propose_touch",
+    "propose_touching",
+]
 
 _LEAST_SHARE = 0.01
 """Of the observed ground, for a class whose distance is asked for."""
@@ -22,7 +29,7 @@ _CLEARLY_PX, _CLEARLY_RATIO = 3.0, 1.3
 
 
 def propose_boundary(facts: Facts, rng: np.random.Generator) -> Proposal | None:
-    """Ask whether two classes touch.
+    """Ask whether two classes of few parts touch.
 
     Parameters
     ----------
@@ -36,24 +43,63 @@ def propose_boundary(facts: Facts, rng: np.random.Generator) -> Proposal | None:
     proposal : Proposal or None
         None where the scene has no such question.
     """
-    drawn = _draw(facts, rng, 2, 0.03)
-    if drawn is None:
-        return None
-    date, (one, other) = drawn
-    masks = [(name, (-1, date)) for name in (one, other)]
-    if not boundary_is_asked(*map(facts.share, masks), *map(facts.parts, masks)):
-        return None
-    return Proposal(
-        kind=QuestionKind.BOUNDARY,
-        task="BRD",
-        wording="boundary",
-        words=_words(date, one, other),
-        key="touch " + " and ".join(sorted((one, other))),
-        truth=facts.touches(*masks),
-        answer=AnswerKind.YES_NO,
-        steps=tuple(masks),
-        closing="touches {touches:2/1} distance {distance:2/1}",
-    )
+
+    def is_asked(one: Named, other: Named) -> bool:
+        return boundary_is_asked(
+            facts.share(one), facts.share(other), facts.parts(one), facts.parts(other)
+        )
+
+    return _touch(facts, rng, "BRD", 0.03, is_asked)
+
+
+def propose_touch(facts: Facts, rng: np.random.Generator) -> Proposal | None:
+    """Ask whether two classes touch, whatever their number of parts.
+
+    Parameters
+    ----------
+    facts : Facts
+        Of the scene.
+    rng : numpy.random.Generator
+        Of the choice.
+
+    Returns
+    -------
+    proposal : Proposal or None
+        None where the scene has no such question.
+    """
+    return _touch(facts, rng, "L1", _LEAST_SHARE, lambda one, other: True)
+
+
+def _touch(
+    facts: Facts,
+    rng: np.random.Generator,
+    task: str,
+    at_least: float,
+    is_asked: Callable[[Named, Named], bool],
+) -> Proposal | None:
+    """Draw the answer, then a pair of classes with it: most pairs touch."""
+    date = a_date(facts, rng)
+    there: list[Named] = [(name, (-1, date)) for name in facts.classes(date, at_least)]
+    wanted = bool(rng.integers(2))
+    pairs = list(itertools.combinations(there, 2))
+    for number in rng.permutation(len(pairs)):
+        one, other = pairs[number]
+        if not is_asked(one, other) or facts.touches(one, other) != wanted:
+            continue
+        if rng.random() < 0.5:
+            one, other = other, one
+        return Proposal(
+            kind=QuestionKind.BOUNDARY,
+            task=task,
+            wording="boundary",
+            words=_words(date, one[0], other[0]),
+            key=f"touch {task} " + " and ".join(sorted((one[0], other[0]))),
+            truth=wanted,
+            answer=AnswerKind.YES_NO,
+            steps=(one, other),
+            closing="touches {touches:2/1} distance {distance:2/1}",
+        )
+    return None
 
 
 def propose_distance(facts: Facts, rng: np.random.Generator) -> Proposal | None:
