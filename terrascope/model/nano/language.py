@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor, nn
 
 from terrascope.model.cache import History
 from terrascope.model.configuration_terrascope import NanoConfig
-from terrascope.model.nano.layers import Block, RMSNorm, rotary
+from terrascope.model.nano.layers import Block, RMSNorm, mask_bias, rotary
 
 __all__ = ["NanoLanguageModel"]
 
@@ -78,6 +79,8 @@ class NanoLanguageModel(nn.Module):
         turn = rotary(positions, self.head_size, self.theta)
         # One token may look at all there is; several without a mask have no history.
         causal = mask is None and embeddings.shape[1] > 1
+        if mask is not None and torch.is_grad_enabled() and embeddings.device.type == "cpu":
+            mask = mask_bias(mask, embeddings)  # once, not in every layer
         x = embeddings
         for layer, block in enumerate(self.blocks):
             x = block(x, turn, mask, cache, layer, causal=causal)
