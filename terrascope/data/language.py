@@ -290,8 +290,9 @@ class DrawnFacts(Facts):
         soft = 0.0 if exact else float(abs(rng.normal()) * 0.04)
         expected = pixels * (1 + soft * rng.normal())
         wide = soft * (1 + rng.random())
-        values = np.array([pixels, expected, expected * (1 - wide), expected * (1 + wide)])
-        area = Figure(*map(float, np.maximum(values, 0) * _PIXEL_M**2), _LEVEL, np.empty(0))
+        values = (pixels, expected, expected * (1 - wide), expected * (1 + wide))
+        drawn, mean, low, high = (max(value, 0.0) * _PIXEL_M**2 for value in values)
+        area = Figure(drawn, mean, low, high, _LEVEL, np.empty(0))
         parts = 0 if not pixels else max(self.parts(named) + (0 if exact else _slip(rng)), 1)
         place = self.centroid(named) if pixels else None
         first = max(n - _RELATED, 0)

@@ -112,8 +112,8 @@ def _shifted(values: FloatArray, by: NDArray[np.float64]) -> FloatArray:
 def _relief(shape: tuple[int, int], knots: int, rng: np.random.Generator) -> FloatArray:
     """Draw smooth noise of unit variance at its knots."""
     noise = rng.standard_normal((knots, knots), dtype=np.float32)
-    relief: FloatArray = _spread(shape[0], knots) @ noise @ _spread(shape[1], knots).T
-    return relief
+    relief = _spread(shape[0], knots) @ noise @ _spread(shape[1], knots).T
+    return np.asarray(relief, np.float32)
 
 
 @lru_cache(maxsize=16)
@@ -121,7 +121,7 @@ def _spread(size: int, knots: int) -> FloatArray:
     """Return weights of linear interpolation from knots to pixels, shape (size, knots)."""
     place = np.linspace(0, knots - 1, size)
     weights = np.maximum(0, 1 - np.abs(place[:, None] - np.arange(knots)))
-    return weights.astype(np.float32)
+    return np.asarray(weights, np.float32)
 
 
 def _blob(shape: tuple[int, int], rng: np.random.Generator) -> FloatArray:

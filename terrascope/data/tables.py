@@ -456,7 +456,7 @@ def _bands(row: Mapping[str, Any]) -> SceneSample | None:
         cloudy=cloudy.astype(np.bool_).reshape(shape),
         cover=codes["cover"],
         disturbance=codes["disturbance"],
-        damage=codes["damage"].astype(np.float32) / 255,
+        damage=np.asarray(codes["damage"] / 255, np.float32),
     )
 
 

@@ -49,6 +49,7 @@ THIRD_PARTY = {
     **{room: {"numpy"} for room in EVERYONE},
     "kernels": {"numpy", "scipy"},
     "sim": {"numpy", "scipy"},
+    "data": {"numpy", "scipy", "pyarrow", "torch", "transformers"},
     "evaluation": {
         *("numpy", "scipy", "pyarrow", "torch", "transformers", "safetensors", "matplotlib"),
         *("PIL", "lightgbm"),
@@ -58,8 +59,8 @@ THIRD_PARTY = {
 """What rooms that have to work without the geospatial stack may import of others."""
 GEOSPATIAL = ["rasterio", "xarray", "dask", "zarr", "icechunk", "prefect", "odc", "geopandas"]
 GEOSPATIAL += ["pandas", "shapely", "pyproj", "pystac", "stackstac"]
-REAL_DATA = {"geo", "readers", "store"}
-"""What `evaluation/real_*.py` may import besides: they score models on real rasters."""
+REAL_DATA = {"geo", "readers", "store", "cube"}
+"""What `evaluation/real_*.py` and `data/adapters` may import besides: real rasters."""
 OPENS_RASTERS = {"readers", "products", "demo"}
 WRITES_ZARR = {"store"}
 
@@ -74,7 +75,9 @@ def room_of(path: Path) -> str:
 
 
 def is_real_data(path: Path) -> bool:
-    return room_of(path) == "evaluation" and path.name.startswith("real_")
+    """Tell whether a module brings in real rasters: the rest of its room works without them."""
+    adapts = room_of(path) == "data" and "adapters" in path.parts
+    return adapts or (room_of(path) == "evaluation" and path.name.startswith("real_"))
 
 
 def imports_of(path: Path) -> set[str]:
