@@ -105,6 +105,8 @@ class Trainer:
             cpu=self.cpu,
             kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
         )
+        self.precision = _precision(self.recipe, self.accelerator.device)
+        self.skipped = 0
         self.able = {name for name, p in self.model.named_parameters() if p.requires_grad}
         layout = torch.channels_last
         self.model.to(device=self.accelerator.device, memory_format=layout)  # type: ignore[call-overload]
@@ -217,13 +219,14 @@ class Trainer:
             )
             last = number == len(own) - 1
             with contextlib.nullcontext() if last else accelerator.no_sync(wrapped):
-                with computing(accelerator.device, self.recipe.optimizer.precision):
+                with computing(accelerator.device, self.precision):
                     output = wrapped(
                         batch.windows.to(accelerator.device),
                         batch.queries,
                         truth=batch.truth.to(accelerator.device),
                         truth_valid=batch.truth_valid.to(accelerator.device),
-                        injected=_on(batch.injected, accelerator.device),
+                        injected=batch.injected.to(accelerator.device),
+                        shared=True,
                     )
                 loss = shared_loss(output.terms, config, counts[number], total)
                 # Wrapped gradients are means over the processes; shares ask for sums.
@@ -233,7 +236,7 @@ class Trainer:
             sums[-1] += float(loss.detach())
         norm = clip_gradients(self.model, self.recipe.optimizer.clip)
         finite = torch.isfinite(torch.tensor(norm)).item()
-        self.skipped = 0 if finite else getattr(self, "skipped", 0) + 1
+        self.skipped = 0 if finite else self.skipped + 1
         if self.skipped >= _MOST_SKIPPED:
             raise ModelError(
                 f"stage {stage.name!r}, step {step}: the gradient has been no number for "
@@ -297,11 +300,10 @@ class _Look:
     def scores(self) -> dict[str, float]:
         """Score the mean of the weights."""
         trainer = self.trainer
-        precision = trainer.recipe.optimizer.precision
         averaged = trainer.recipe.optimizer.mean_decay > 0
         if averaged:
             trainer.mean.swap(trainer.model)
-        with computing(trainer.accelerator.device, precision):
+        with computing(trainer.accelerator.device, trainer.precision):
             tally: Tally = validate(trainer.model, self.batches, trainer.answer)
         if averaged:
             trainer.mean.swap(trainer.model)
@@ -333,8 +335,12 @@ def _is_due(done: int, every: int) -> bool:
     return every > 0 and done % every == 0
 
 
-def _on(values: Tensor | None, device: torch.device) -> Tensor | None:
-    return None if values is None else values.to(device)
+def _precision(recipe: Recipe, device: torch.device) -> str:
+    """Resolve "auto" for training: unlike answering, it gains from bfloat16 without AMX too."""
+    wanted = recipe.optimizer.precision
+    plain = wanted == "auto" and device.type == "cpu"
+    quick = plain and torch.cpu._is_avx512_bf16_supported()  # noqa: SLF001 -- no public name
+    return "bfloat16" if quick else wanted
 
 
 def _close(source: Any) -> None:

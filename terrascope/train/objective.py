@@ -45,8 +45,8 @@ class TrainingBatch(Protocol):
         """Pixels whose label is known, bool, shape (K, H, W)."""
 
     @property
-    def injected(self) -> Tensor | None:
-        """Masks whose tokens are injected, bool, shape (K, H, W); None for no injection."""
+    def injected(self) -> Tensor:
+        """Masks whose tokens are injected, bool, shape (K, H, W); empty ones for none."""
 
 
 def observed_pixels(batch: TrainingBatch) -> Tensor:

@@ -73,6 +73,9 @@ class Stage:
         Dates of a window; None where the source decides.
     language_weight : float or None
         Of the language loss in this stage; None for that of `Losses`.
+    images : bool
+        Whether the language model sees the images. Masks are decoded from them either way;
+        without, a stage of masks alone takes a fraction of the time.
     weights : mapping of str to Any
         Of the makers of questions, by their names in ``terrascope.data.questions``; empty for
         their defaults.
@@ -91,6 +94,7 @@ class Stage:
     frozen: tuple[str, ...] = ()
     dates: int | None = None
     language_weight: float | None = None
+    images: bool = True
     weights: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:

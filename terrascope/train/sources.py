@@ -15,10 +15,11 @@ from terrascope.data.finishing import Choice
 from terrascope.data.perturb import Perturbation
 from terrascope.data.stream import StreamSettings, batch_at
 from terrascope.data.views import View
+from terrascope.model.sequences import Query
 from terrascope.train.loop import Source
 from terrascope.train.recipe import Recipe, Stage
 
-__all__ = ["SimulatedSource", "open_source", "stream_settings"]
+__all__ = ["SimulatedSource", "open_source", "stream_settings", "without_images"]
 
 _AHEAD = 3
 """Batches that each worker keeps ready."""
@@ -116,7 +117,10 @@ class SimulatedSource:
         """
         seed = (self.recipe.seed if split == "train" else 0, zlib.crc32(stage.name.encode()))
         made = _Numbered(
-            stream_settings(self.recipe, stage, split), self.tokenizer, seed[0] * 2**32 + seed[1]
+            stream_settings(self.recipe, stage, split),
+            self.tokenizer,
+            seed[0] * 2**32 + seed[1],
+            images=stage.images,
         )
         workers = self.recipe.workers if split == "train" else 0
         yield from DataLoader(
@@ -128,13 +132,39 @@ class SimulatedSource:
         )
 
 
+def without_images(query: Query) -> Query:
+    """Take the images out of a prompt: what stands between its first token and the question.
+
+    Parameters
+    ----------
+    query : Query
+        As `terrascope.model.prompts.compose_query` writes it.
+
+    Returns
+    -------
+    query : Query
+        Of the same window, whose masks can still be decoded.
+    """
+    start, end = query.question
+    prompt = [*query.prompt[:1], *query.prompt[start:]]
+    return dataclasses.replace(query, prompt=prompt, question=(1, 1 + end - start))
+
+
 class _Numbered(Dataset[Batch]):
     """Batches by number, for the workers of torch."""
 
     def __init__(
-        self, settings: StreamSettings, tokenizer: PreTrainedTokenizerBase, seed: int
+        self,
+        settings: StreamSettings,
+        tokenizer: PreTrainedTokenizerBase,
+        seed: int,
+        *,
+        images: bool,
     ) -> None:
-        self.settings, self.tokenizer, self.seed = settings, tokenizer, seed
+        self.settings, self.tokenizer, self.seed, self.images = settings, tokenizer, seed, images
 
     def __getitem__(self, number: int) -> Batch:
-        return batch_at(self.settings, self.tokenizer, seed=self.seed, number=number)
+        batch = batch_at(self.settings, self.tokenizer, seed=self.seed, number=number)
+        if self.images:
+            return batch
+        return dataclasses.replace(batch, queries=[without_images(q) for q in batch.queries])

@@ -152,6 +152,7 @@ def validate(
                 truth=batch.truth,
                 truth_valid=batch.truth_valid,
                 injected=batch.injected,
+                shared=True,
             )
             counts = count_terms(batch, model.config).tolist()
             for name, count in zip(TERMS, counts, strict=True):

@@ -106,13 +106,13 @@ class MaskDecoder(nn.Module):
             One mask per prompt.
         """
         query = self._query(cells, present, prompts)
-        weights = self.readers(query)[..., None, None]  # (M, 3 P + 1, 1, 1)
+        weights = self.readers(query)[..., None]  # (M, 3 P + 1, 1)
         seen = self._pixels(pixels, prompts)  # (M, P, H, W)
-        size = seen.shape[1]
+        size, (rows, columns) = seen.shape[1], seen.shape[2:]
         gain, shift, read, bias = weights.split([size, size, size, 1], dim=1)
-        features = functional.gelu(seen * (1 + gain) + shift)
-        logits: Tensor = (features * read).sum(1) / math.sqrt(size) + bias[:, 0]
-        return logits
+        features = functional.gelu(torch.addcmul(shift, seen.flatten(2), 1 + gain))
+        logits = torch.bmm(read.transpose(1, 2), features)[:, 0] / math.sqrt(size) + bias[:, 0]
+        return logits.unflatten(1, (rows, columns))
 
     def _query(self, cells: Tensor, present: Tensor, prompts: MaskPrompts) -> Tensor:
         """Let the state read the cells of its dates, shape (M, query size)."""

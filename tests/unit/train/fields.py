@@ -65,7 +65,7 @@ class Fields:
     queries: list[Query]
     truth: Tensor
     truth_valid: Tensor
-    injected: Tensor | None
+    injected: Tensor
 
 
 def drawn(tokenizer: NanoTokenizer, stage: Stage, number: int) -> Fields:
@@ -105,7 +105,8 @@ def drawn(tokenizer: NanoTokenizer, stage: Stage, number: int) -> Fields:
     truth = torch.stack(masks)
     valid = torch.ones_like(truth)
     valid[::4, : side // 2] = False
-    return Fields(windows, queries, truth, valid, None if stage.source == "segmentation" else truth)
+    injected = torch.zeros_like(truth) if stage.source == "segmentation" else truth
+    return Fields(windows, queries, truth, valid, injected)
 
 
 @dataclasses.dataclass(frozen=True)
