@@ -23,7 +23,7 @@ from terrascope.model.measure import Measurement, measure
 from terrascope.model.measurer import valid_pixels
 from terrascope.model.processing_terrascope import TerrascopeProcessor
 from terrascope.model.prompts import compose_query
-from terrascope.model.sequences import Query
+from terrascope.model.sequences import DatePair, Query
 from terrascope.model.uncertainty import Calibration
 from terrascope.model.windows import Windows
 from terrascope.types import BoolArray, FloatArray
@@ -113,13 +113,16 @@ def collate(
         raise ValueError(f"injection {injection!r}: expected one of {INJECTIONS}")
     rng = np.random.default_rng(0) if rng is None else rng
     windows = processor([scene.window for scene, _ in items])
+    present = windows.present
     masks: list[tuple[BoolArray, BoolArray, BoolArray]] = []
     queries: list[Query] = []
     for number, (scene, samples) in enumerate(items):
         for sample in samples:
             drawn = _drawn_masks(sample, windows.shape_yx, perturbation, rng)
             response = _response(sample, drawn, windows, number, measured=measured)
-            queries.append(compose_query(tokenizer, windows, number, sample.asked, response))
+            queries.append(
+                compose_query(tokenizer, windows, number, sample.asked, response, present=present)
+            )
             for step, (true, probability) in zip(sample.steps, drawn, strict=True):
                 injected = injected_mask(probability > 0.5, injection, cell_px, rng)
                 known = _padded(scene.known(step.name, step.dates), windows.shape_yx)
@@ -160,9 +163,12 @@ def measure_masks(
     geometry: Geometry = windows.geometry[window]
     found: list[Measurement] = []
     earlier: list[Tensor] = []
+    seen: dict[DatePair, Tensor] = {}
     for mask, step in zip(masks, steps, strict=True):
         before, date = step.dates
-        valid = valid_pixels(windows, window, date, before)
+        if step.dates not in seen:
+            seen[step.dates] = valid_pixels(windows, window, date, before)
+        valid = seen[step.dates]
         probability = torch.from_numpy(np.ascontiguousarray(mask)).float()
         others = earlier[-_RELATED:] if related else []
         figure = measure(

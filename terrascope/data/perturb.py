@@ -93,8 +93,11 @@ def perturb(mask: BoolArray, settings: Perturbation, rng: np.random.Generator) -
     level += np.float32(settings.wobble) * _relief(shape, 12, rng)
     for _ in range(rng.poisson(settings.blobs)):
         level += _blob(shape, rng)
-    gain = np.float32(6.0 / rng.uniform(*settings.softness))
-    probability: FloatArray = np.asarray(1.0 / (1.0 + np.exp(-gain * 2 * level)), np.float32)
+    # Far from the rim a decoder is sure: the slope grows, so that no haze of small probabilities
+    # is summed up over the window.
+    gain = np.float32(12.0 / rng.uniform(*settings.softness))
+    logits = np.clip(gain * level * (1 + 6 * np.abs(level)), -30, 30)
+    probability: FloatArray = np.asarray(1.0 / (1.0 + np.exp(-logits)), np.float32)
     return probability
 
 

@@ -15,6 +15,8 @@ __all__ = ["Rle", "decode_mask", "encode_mask"]
 
 _OFFSET = 48
 """A byte of the compressed text is five bits and a flag above this character."""
+_GROUPS = 6
+"""Bytes of a length, at most: 29 bits and the sign, for masks of up to 23,000 pixels a side."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,32 +123,33 @@ def decode_mask(rle: Rle) -> BoolArray:
 
 def _to_text(lengths: NDArray[np.int64]) -> str:
     """Write lengths in five-bit groups, lowest first; from the fourth on as differences."""
-    values = lengths.astype(np.int64)
-    values[3:] = lengths[3:] - lengths[1:-2]
-    said = []
-    for number in values.tolist():
-        rest = number
-        while True:
-            bits = rest & 0x1F
-            rest >>= 5
-            more = rest != (-1 if bits & 0x10 else 0)
-            said.append(chr((bits | 0x20 if more else bits) + _OFFSET))
-            if not more:
-                break
-    return "".join(said)
+    rest = lengths.astype(np.int64)
+    rest[3:] = lengths[3:] - lengths[1:-2]
+    written = np.zeros((rest.size, _GROUPS), np.uint8)
+    used = np.zeros((rest.size, _GROUPS), np.bool_)
+    goes_on = np.ones(rest.size, np.bool_)
+    for place in range(_GROUPS):
+        bits = rest & 0x1F
+        rest = rest >> 5
+        more = rest != np.where(bits & 0x10, -1, 0)
+        written[:, place] = np.where(more, bits | 0x20, bits) + _OFFSET
+        used[:, place] = goes_on
+        goes_on = goes_on & more
+    return written[used].tobytes().decode("ascii")
 
 
 def _from_text(text: str) -> NDArray[np.int64]:
     """Read what `_to_text` wrote."""
-    values: list[int] = []
-    number = shift = 0
-    for character in text:
-        bits = ord(character) - _OFFSET
-        number |= (bits & 0x1F) << shift
-        shift += 5
-        if not bits & 0x20:
-            if bits & 0x10:
-                number -= 1 << shift
-            values.append(number + (values[-2] if len(values) > 2 else 0))
-            number = shift = 0
-    return np.array(values, np.int64)
+    if not text:
+        return np.zeros(0, np.int64)
+    groups = np.frombuffer(text.encode("ascii"), np.uint8).astype(np.int64) - _OFFSET
+    ends = np.flatnonzero(groups & 0x20 == 0)
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    count = ends - starts + 1
+    place = np.arange(groups.size) - np.repeat(starts, count)
+    values = np.add.reduceat((groups & 0x1F) << (5 * place), starts)
+    values -= np.where(groups[ends] & 0x10, 1 << (5 * count), 0)
+    # From the fourth on each is a difference to the one before the last.
+    values[1::2] = np.cumsum(values[1::2])
+    values[2::2] = np.cumsum(values[2::2])
+    return values
