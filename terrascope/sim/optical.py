@@ -219,5 +219,5 @@ def _whole(imaged: BoolArray, times: int) -> BoolArray:
     """Return the coarse pixels that lie inside the swath entirely."""
     rows, columns = imaged.shape
     blocks = imaged.reshape(rows // times, times, columns // times, times)
-    whole: BoolArray = blocks.all(axis=(1, 3))
+    whole: BoolArray = np.asarray(blocks.all(axis=(1, 3)), bool)
     return whole

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 from terrascope.sim.climate import Climate
 from terrascope.sim.draws import SPLITS, Draws
@@ -60,7 +61,8 @@ def draw_place(draws: Draws) -> Place:
     name = draws.choice(names, [_LANDSCAPES[one].weight for one in names])
     landscape = _LANDSCAPES[name]
     climate = _CLIMATES[draws.choice(landscape.climates)](draws)
-    layout = dataclasses.replace(_countryside(draws), **(_extras(draws) | landscape.draw(draws)))
+    marks: dict[str, Any] = _extras(draws) | landscape.draw(draws)
+    layout = dataclasses.replace(_countryside(draws), **marks)
     east, north = (float(v) for v in draws.rng.uniform(-2e5, 2e5, 2))
     return Place(
         seed=int(draws.rng.integers(2**31)),

@@ -74,15 +74,52 @@ class Changing(Protocol):
         ...
 
     def severity(self, land: Land) -> FloatArray:
-        """Return the share of each pixel that the complete change replaces."""
+        """Return the share of each pixel that the complete change replaces.
+
+        Parameters
+        ----------
+        land : Land
+            A window.
+
+        Returns
+        -------
+        share : ndarray of float32, shape (y, x)
+            0 to 1.
+        """
         ...
 
     def progress(self, day: dt.date) -> float:
-        """Return how far the change has come, 0 to 1."""
+        """Return how far the change has come.
+
+        Parameters
+        ----------
+        day : datetime.date
+            Any date.
+
+        Returns
+        -------
+        share : float
+            0 before it, 1 when complete.
+        """
         ...
 
     def mixture(self, land: Land, where: BoolArray, day: dt.date) -> FloatArray:
-        """Return what the changed ground consists of, shape (surfaces, pixels)."""
+        """Return what the changed ground consists of.
+
+        Parameters
+        ----------
+        land : Land
+            A window.
+        where : ndarray of bool, shape (y, x)
+            The pixels asked for.
+        day : datetime.date
+            Any date.
+
+        Returns
+        -------
+        shares : ndarray of float32, shape (surfaces, pixels)
+            Columns sum to 1.
+        """
         ...
 
 

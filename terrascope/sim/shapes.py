@@ -188,7 +188,7 @@ def blob(ground: Ground, allowed: BoolArray, pixels: float) -> FloatArray:
     u, v = ground.turned(allowed)
     far = np.hypot(u / aspect, v * aspect) / radius
     far += 0.25 * rng.random() * ground.texture() + 0.05 * ground.texture(fine=True)
-    return (0.97 * np.clip((1.0 - far) * radius + 0.5, 0.0, 1.0)).astype(np.float32)
+    return np.asarray(0.97 * np.clip((1.0 - far) * radius + 0.5, 0.0, 1.0), np.float32)
 
 
 def outbreak(ground: Ground, allowed: BoolArray, pixels: float) -> FloatArray:
@@ -250,7 +250,7 @@ def mosaic(ground: Ground, allowed: BoolArray, pixels: float) -> FloatArray:
     mean = float(rng.uniform(0.55, 1.1))
     uneven = mean + 0.2 * ground.texture() + 0.12 * ground.texture(fine=True)
     island = ground.texture() + 0.5 * ground.texture(fine=True) > rng.uniform(1.3, 2.6)
-    return (depth * np.where(island, 0.05, np.clip(uneven, 0.0, 0.97))).astype(np.float32)
+    return np.asarray(depth * np.where(island, 0.05, np.clip(uneven, 0.0, 0.97)), np.float32)
 
 
 def line(ground: Ground, allowed: BoolArray, pixels: float) -> FloatArray:
@@ -276,7 +276,7 @@ def line(ground: Ground, allowed: BoolArray, pixels: float) -> FloatArray:
     bend = v + (2.0 + 0.05 * length) * np.sin(u / (0.35 * length) + 6.0 * ground.rng.random())
     side = np.clip((width / 2 - np.abs(bend)) + 0.5, 0.0, 1.0)
     ends = np.clip(length / 2 - np.abs(u) + 0.5, 0.0, 1.0)
-    return (0.97 * side * ends).astype(np.float32)
+    return np.asarray(0.97 * side * ends, np.float32)
 
 
 def _way_to(where: BoolArray) -> FloatArray:

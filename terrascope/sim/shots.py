@@ -89,7 +89,7 @@ class Chain:
         rows, columns : ndarray of float64, shape (size,)
             Centres in native pixels.
         """
-        steps = (np.arange(size) + 0.5) * (self.pixel_m / 10.0) - 0.5
+        steps = (np.arange(size, dtype=np.float64) + 0.5) * (self.pixel_m / 10.0) - 0.5
         return self.phase[0] + steps, self.phase[1] + steps
 
     def nearest(self, size: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -132,8 +132,8 @@ class Shot:
     optical: OpticalPass
     radar: RadarPass
     tint: FloatArray
-    stress: FloatArray
     gain_db: FloatArray
+    stress: FloatArray
     has_optical: bool = True
     has_radar: bool = True
 
@@ -401,7 +401,7 @@ def _averaging(padded: int, times: int, blur: float, shift: float) -> FloatArray
     spread[row + 1, row], spread[row, row + 1] = before, after
     spread[0, 0] += before
     spread[-1, -1] += after
-    return spread.reshape(padded // times, times, padded).mean(axis=1)
+    return np.asarray(spread.reshape(padded // times, times, padded).mean(axis=1), np.float32)
 
 
 def _spreading(place: NDArray[np.float64], times: int, count: int, *, smooth: bool) -> FloatArray:

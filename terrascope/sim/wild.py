@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -62,7 +64,7 @@ def grow_wild(terrain: Terrain, window: Window, canvas: Canvas) -> None:
     canvas.paint(pools, Cover.LAKE, mix(patch, 48))
 
 
-def _shrubs(dry: float, taste: FloatArray) -> NDArray[np.uint8]:
+def _shrubs(dry: float, taste: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
     """Choose the shrubland of a climate."""
     damp = np.where(taste > 0.0, Cover.HEATH, Cover.SCRUB)
     summer_dry = np.where(taste > 0.3, Cover.STEPPE, Cover.MAQUIS)
@@ -71,13 +73,13 @@ def _shrubs(dry: float, taste: FloatArray) -> NDArray[np.uint8]:
     return chosen.astype(np.uint8)
 
 
-def _bare(dry: float, taste: FloatArray) -> NDArray[np.uint8]:
+def _bare(dry: float, taste: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
     """Choose the bare ground of a climate."""
     sandy = np.where(taste > 0.45 - 0.5 * dry, Cover.SAND, Cover.BARE_SOIL)
     return np.where(taste < -0.35, Cover.ROCK, sandy).astype(np.uint8)
 
 
-def _wetlands(taste: FloatArray) -> NDArray[np.uint8]:
+def _wetlands(taste: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
     """Choose between the wetlands."""
     reedy = np.where(taste > 0.5, Cover.SWAMP, Cover.MARSH)
     return np.where(taste < -0.1, Cover.BOG, reedy).astype(np.uint8)

@@ -79,7 +79,8 @@ def test_any_window_shows_the_same_ground(row: int, column: int, seed: int, far:
 def test_the_land_holds_what_a_landscape_holds() -> None:
     land = make_land(*window(250, 330, west=-3300, north=2500, step=20.0), seed=7)
     present = {Cover(code) for code in np.unique(land.cover)}
-    assert present == set(Cover)
+    # What comes after hedges needs a layout that asks for it.
+    assert present == {cover for cover in Cover if cover <= Cover.HEDGE}
     assert 0.05 < land.is_cover(Cover.CONIFER).mean() < 0.5
     assert 0.15 < land.is_cover(Cover.CROP).mean() < 0.65
     assert land.road.max() == 1.0
