@@ -108,13 +108,15 @@ def _insects(on: Aspect) -> Parts:
 
 def _fire(on: Aspect) -> Parts:
     char = float(np.exp(-on.age / 260.0))
+    black = (0.45 + 0.5 * on.lot[0]) * (1.25 - 0.5 * on.tone) * char
     return {
-        Surface.CHAR: (0.35 + 0.45 * on.lot[0]) * (1.25 - 0.5 * on.tone) * char,
-        Surface.DEAD_WOOD: 0.10 + 0.12 * on.lot[1],
-        Surface.SOIL_DARK: 0.08 + 0.25 * (1 - char),
-        Surface.SOIL_BRIGHT: 0.10 * on.tone + 0.15 * on.lot[2] * (1 - char),
-        Surface.GRASS: 0.02 + 0.8 * on.green * (1 - char),
-        Surface.RED_NEEDLE: 0.08 * char,
+        Surface.CHAR: (1.0 - on.lot[3]) * black,
+        Surface.ASH: on.lot[3] * black,
+        Surface.DEAD_WOOD: 0.02 + 0.18 * on.lot[1],
+        Surface.SOIL_DARK: 0.06 + 0.25 * (1 - char),
+        Surface.SOIL_BRIGHT: (0.04 + 0.35 * on.lot[2]) * on.tone,
+        Surface.GRASS: 0.01 + 0.8 * on.green * (1 - char),
+        Surface.RED_NEEDLE: 0.1 * on.lot[1] * char,
     }
 
 

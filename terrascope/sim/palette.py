@@ -23,6 +23,7 @@ _SOILS = [
     Surface.ROCK,
     Surface.STRAW,
 ]
+_LEAVES = [Surface.CROP, Surface.FLOWER, Surface.GRASS, Surface.BROADLEAF]
 _WATERS = [Surface.WATER, Surface.TURBID, Surface.DEEP, Surface.ALGAE, Surface.MUD]
 
 
@@ -71,12 +72,15 @@ def draw_palette(draws: Draws) -> Palette:
     bend = 0.11 * rng.standard_normal((count, len(_KNOTS_UM)))
     shared = 0.05 * rng.standard_normal(len(_KNOTS_UM))
     gain = 0.13 * rng.standard_normal(count)
+    gain[_LEAVES] += 0.08 * rng.standard_normal() + 0.05
     gain[_SOILS] = 0.24 * rng.standard_normal(len(_SOILS)) + 0.10
     gain[_WATERS] = 0.30 * rng.standard_normal(len(_WATERS))
     steps = np.stack(
         [np.interp(wavelength, _KNOTS_UM, row) for row in bend + shared + gain[:, None]]
     )
     steps[Surface.SNOW] *= 0.2
+    plateau = np.interp(wavelength, (0.70, 0.80, 1.0, 1.4), (0.0, 1.0, 1.0, 0.0))
+    steps[_LEAVES] += 0.10 * plateau
     steps[Surface.CONIFER] += np.interp(wavelength, (0.8, 1.6), (0.0, -0.12))
     level = 0.7 * rng.standard_normal((count, 1)) + 0.4 * rng.standard_normal((count, 2))
     level[_SOILS] += 1.6 * rng.standard_normal((len(_SOILS), 1)) - 0.8

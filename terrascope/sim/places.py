@@ -80,7 +80,7 @@ def _temperate(draws: Draws) -> Climate:
         shift_days=round(draws.between(-15.0, 18.0)),
         dry=draws.between(0.0, 0.3),
         mild=draws.between(0.0, 0.5),
-        vigour=draws.between(0.88, 1.1),
+        vigour=draws.between(0.9, 1.2),
         fallow=draws.between(0.0, 0.1),
         snow=draws.between(0.0, 0.4),
     )
@@ -133,7 +133,7 @@ def _tropical(draws: Draws) -> Climate:
         dry=draws.between(0.0, 0.7),
         mild=draws.between(0.7, 1.0),
         evergreen=draws.between(0.6, 1.0),
-        vigour=draws.between(0.85, 1.15),
+        vigour=draws.between(0.85, 1.2),
         fallow=draws.between(0.05, 0.4),
         snow=0.0,
     )

@@ -69,6 +69,7 @@ class Surface(enum.IntEnum):
     METAL = 31
     DARK_ROOF = 32
     PANEL = 33
+    ASH = 34
 
 
 # coastal, blue, green, red, red edge 1-3, nir, nir08, nir09, swir16, swir22
@@ -242,6 +243,11 @@ _TABLE: dict[Surface, tuple[tuple[float, ...], tuple[float, float], float]] = {
         (0.042, 0.046, 0.044, 0.042, 0.048, 0.058, 0.068, 0.082, 0.088, 0.092, 0.115, 0.120),
         (-8.0, -16.5),
         0.4,
+    ),
+    Surface.ASH: (
+        (0.030, 0.034, 0.040, 0.046, 0.050, 0.053, 0.056, 0.060, 0.066, 0.072, 0.150, 0.185),
+        (-10.5, -17.0),
+        1.8,
     ),
 }
 
