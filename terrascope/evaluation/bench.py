@@ -9,14 +9,15 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from terrascope.data.scenes import LabelledScene
 from terrascope.evaluation.baselines.boosting import BoostingPredictor, train_boosting
 from terrascope.evaluation.baselines.indices import IndexPredictor
 from terrascope.evaluation.baselines.protocol import Labels, Predictor, labels_of
-from terrascope.evaluation.baselines.text_only import train_text_only
+from terrascope.evaluation.baselines.text_only import read_across
 from terrascope.evaluation.baselines.unet import UNetPredictor, UNetSettings, train_unet
 from terrascope.evaluation.conditions import Conditions
 from terrascope.evaluation.items import BenchItem
-from terrascope.evaluation.making import bench_scenes, make_items
+from terrascope.evaluation.making import bench_scenes, items_from, make_items, split_priors
 from terrascope.evaluation.outcomes import Outcome, compare, compare_masks, summary
 from terrascope.evaluation.pixels import run_predictor
 from terrascope.evaluation.report import write_report
@@ -63,8 +64,8 @@ class BenchSettings:
         Simulated scenes that they learn from, of the training split.
     baseline_seconds : float
         Longest training of the U-Net.
-    text_items : int
-        Answered questions that the text-only reader learns from.
+    prior_scenes : int
+        Label-only scenes from which wrong options are drawn.
     size : int
         Rows and columns of a scene.
     """
@@ -76,7 +77,7 @@ class BenchSettings:
     baselines: bool = True
     baseline_scenes: int = 1200
     baseline_seconds: float = 360.0
-    text_items: int = 1500
+    prior_scenes: int = 300
     size: int = 128
 
 
@@ -110,8 +111,14 @@ def examine(
     """
     chosen = settings or BenchSettings()
     clock = _Clock()
+    scenes: list[LabelledScene] = []
     items = make_items(
-        chosen.items, seed=chosen.seed, size=chosen.size, progress=_of(progress, "items")
+        chosen.items,
+        seed=chosen.seed,
+        size=chosen.size,
+        prior_scenes=chosen.prior_scenes,
+        progress=_of(progress, "items"),
+        keep=scenes,
     )
     clock.lap("items")
     main = run_bench(examinee, items, progress=_of(progress, "main"))
@@ -119,14 +126,13 @@ def examine(
     results: dict[str, Any] = {
         "settings": dataclasses.asdict(chosen),
         "main": summary(main),
-        "published": _published(examinee, chosen, progress),
+        "published": _published(examinee, scenes, chosen, progress),
         "conditions": _conditions(examinee, items, main, chosen, progress),
     }
     clock.lap("published and conditions")
     withheld = run_bench(examinee, items, Conditions(sensors="none"))
     results["text only"] = {"images withheld": summary(withheld)}
-    reader = train_text_only(_text_items(chosen))
-    results["text only"]["trained reader"] = summary(reader.run(items))
+    results["text only"]["trained reader"] = summary(read_across(items))
     clock.lap("text only")
     if chosen.baselines:
         results["baselines"] = _baselines(items, main, out, chosen, examinee, progress)
@@ -201,29 +207,22 @@ def _baselines(
 
 
 def _published(
-    examinee: Examinee, settings: BenchSettings, progress: Said | None
+    examinee: Examinee,
+    scenes: Sequence[LabelledScene],
+    settings: BenchSettings,
+    progress: Said | None,
 ) -> dict[str, Any] | None:
     """Examine on distractors of 0.1, 0.5 and 2 times the truth, with and without images."""
     if not settings.published_items:
         return None
-    items = make_items(
-        settings.published_items, scheme="published", seed=settings.seed, size=settings.size
-    )
-    others = make_items(
-        settings.text_items // 3,
-        scheme="published",
-        split="validation",
-        seed=3_000_000,
-        size=settings.size // 2,
-    )
+    priors = split_priors("test", settings.size, settings.prior_scenes)
+    items = items_from(scenes, settings.published_items, scheme="published", priors=priors)
     said = run_bench(examinee, items, progress=_of(progress, "published"))
     withheld = run_bench(examinee, items, Conditions(sensors="none"))
+    blind = {"images withheld": withheld, "trained reader": read_across(items)}
     return {
         **summary(said),
-        "text only": {
-            "images withheld": summary(withheld),
-            "trained reader": summary(train_text_only(others).run(items)),
-        },
+        "text only": {name: summary(outcomes) for name, outcomes in blind.items()},
     }
 
 
@@ -260,11 +259,6 @@ def _balanced(items: Sequence[BenchItem], count: int) -> list[BenchItem]:
         if made[item.task] <= each:
             chosen.append(item)
     return chosen
-
-
-def _text_items(settings: BenchSettings) -> list[BenchItem]:
-    """Make answered questions of other scenes, small ones: nobody looks at them."""
-    return make_items(settings.text_items, split="validation", seed=2_000_000, size=settings.size)
 
 
 def _gains(one: Sequence[Outcome], other: Sequence[Outcome]) -> dict[str, Any]:

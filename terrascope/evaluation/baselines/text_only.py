@@ -20,7 +20,7 @@ from terrascope.evaluation.items import BENCH_TASKS, BenchItem
 from terrascope.evaluation.outcomes import Outcome, outcome_of
 from terrascope.vocabulary import OPTION_LETTERS
 
-__all__ = ["TextOnly", "train_text_only"]
+__all__ = ["TextOnly", "read_across", "train_text_only"]
 
 _HASHED = 512
 """Columns for pairs of task, option name and word of the question."""
@@ -115,6 +115,31 @@ def train_text_only(items: Sequence[BenchItem], *, penalty: float = 1.0) -> Text
     columns = len(BENCH_TASKS) * _OWN + _HASHED
     fitted = optimize.minimize(loss, np.zeros(columns), jac=True, method="L-BFGS-B")
     return TextOnly(np.asarray(fitted.x))
+
+
+def read_across(items: Sequence[BenchItem], folds: int = 5) -> list[Outcome]:
+    """Let a reader answer items that it learnt the like of: cross-validated by image.
+
+    Parameters
+    ----------
+    items : sequence of BenchItem
+        Of a benchmark.
+    folds : int
+        Parts; each is answered by a reader of the others.
+
+    Returns
+    -------
+    outcomes : list of Outcome
+        In the order of the items.
+    """
+    fold = [zlib.crc32(item.image.encode()) % folds for item in items]
+    found: dict[str, Outcome] = {}
+    for n in range(folds):
+        others = [item for item, of in zip(items, fold, strict=True) if of != n]
+        mine = [item for item, of in zip(items, fold, strict=True) if of == n]
+        reader = train_text_only(others)
+        found |= {one.item: one for one in reader.run(mine)}
+    return [found[item.name] for item in items]
 
 
 def _features(item: BenchItem) -> NDArray[np.float64]:

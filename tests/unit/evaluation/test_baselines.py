@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from terrascope.data.gather import gather_priors
 from terrascope.data.scenes import ANY_CHANGE, DESTROYED
 from terrascope.evaluation.baselines.boosting import (
     BoostingPredictor,
@@ -21,7 +22,7 @@ from terrascope.evaluation.baselines.protocol import Labels, Predictor, labels_o
 from terrascope.evaluation.baselines.text_only import train_text_only
 from terrascope.evaluation.baselines.unet import UNet, UNetPredictor, UNetSettings, train_unet
 from terrascope.evaluation.items import BenchItem
-from terrascope.evaluation.making import gather_priors, items_from
+from terrascope.evaluation.making import items_from
 from terrascope.evaluation.outcomes import chance, summary
 from terrascope.evaluation.pixels import run_predictor
 from terrascope.model.processing_terrascope import TerrascopeProcessor
@@ -126,8 +127,8 @@ def test_masks_follow_from_the_maps() -> None:
 @pytest.fixture(scope="module")
 def questions() -> tuple[list[BenchItem], list[BenchItem]]:
     priors = gather_priors(itertools.islice(scenes(5000), 40))
-    train = items_from(scenes(6000), 300, priors=priors, most_scenes=200)
-    return train, items_from(scenes(0), 60, priors=priors, most_scenes=60)
+    train = items_from(itertools.islice(scenes(6000), 200), 300, priors=priors)
+    return train, items_from(itertools.islice(scenes(), 60), 60, priors=priors)
 
 
 def test_a_trained_baseline_beats_chance_at_the_bench(
