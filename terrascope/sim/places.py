@@ -175,7 +175,7 @@ def _countryside(draws: Draws) -> Layout:
         field_turn=draws.between(0.0, 0.15) if regular else draws.between(0.2, 1.0),
         bank_m=max(draws.between(-6.0, 6.0), 0.1),
         hedges=draws.between(0.0, 0.5),
-        rides=max(draws.between(-0.1, 0.08), 0.0),
+        rides=max(draws.between(-0.25, 0.06), 0.0),
         openness=draws.between(-0.4, 0.8),
         site_scale=draws.scaled(0.5, 1.6),
         highways=max(draws.between(-3.0, 3.0), 0.0),

@@ -288,7 +288,7 @@ class Terrain:
         return share
 
     def _highways(self, x_m: FloatArray, y_m: FloatArray) -> FloatArray:
-        """Return the share of each pixel under main roads: long bands about 30 m wide."""
+        """Return the share of each pixel under main roads: long bands 10 to 30 m wide."""
         angle = float(np.pi * uniform(self.seed, 14))
         across = y_m * np.cos(angle) - x_m * np.sin(angle)
         along = x_m * np.cos(angle) + y_m * np.sin(angle)
@@ -296,7 +296,7 @@ class Terrain:
         spacing = 10000.0 / self.layout.highways
         number = np.floor(across / spacing)
         to_middle = across - (number + 0.2 + 0.6 * uniform(self.seed, number, 15)) * spacing
-        half = 9.0 + 11.0 * uniform(self.seed, number, 16)
+        half = 5.0 + 9.0 * uniform(self.seed, number, 16)
         share: FloatArray = np.clip((half + 5.0 - np.abs(to_middle)) / 10.0, 0.0, 0.9)
         return share.astype(np.float32)
 
