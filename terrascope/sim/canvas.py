@@ -49,6 +49,7 @@ class Cover(enum.IntEnum):
     SWAMP = 27
     CITY = 28
     PARK = 29
+    VILLA = 30
 
 
 WATERS = (Cover.WATER, Cover.LAKE, Cover.SEA)

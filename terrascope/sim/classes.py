@@ -40,6 +40,7 @@ _CLASS_NAMES = {
     Cover.SWAMP: "wetland",
     Cover.CITY: "developed area",
     Cover.PARK: "grass",
+    Cover.VILLA: "developed area",
 }
 
 _REVERSES = {

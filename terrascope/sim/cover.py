@@ -54,7 +54,8 @@ def cover_ground(
     for site in terrain.sites(SiteKind.VILLAGE, window.box):
         if not _touches(site, window):
             continue
-        _settle(site, window, canvas)
+        leafy = float(uniform(site.key, 74)) < terrain.layout.leafy
+        _settle(site, window, canvas, Cover.VILLA if leafy else Cover.HOUSES)
     return canvas.cover, canvas.key, rows
 
 
@@ -188,7 +189,7 @@ def _touches(site: Site, window: Window) -> bool:
     return west - reach < site.x_m < east + reach and south - reach < site.y_m < north + reach
 
 
-def _settle(site: Site, window: Window, canvas: Canvas) -> None:
+def _settle(site: Site, window: Window, canvas: Canvas, home: Cover) -> None:
     """Build a village with streets, plots, gardens and a quarter of halls, in place."""
     cover = canvas.cover
     ratio = blob(window, site, window.coarse, 0.45)
@@ -202,7 +203,7 @@ def _settle(site: Site, window: Window, canvas: Canvas) -> None:
     )
     plot = mix(site.key, np.floor(u / 21.0), np.floor(v / 24.0))
     built = uniform(plot, 71) < np.clip(0.72 - 0.35 * ratio, 0.1, 1.0)
-    kind = np.where(built, Cover.HOUSES, Cover.GARDEN)
+    kind = np.where(built, home, Cover.GARDEN)
     hall_area = (u > 0.15 * site.radius_m) & (v > 0.1 * site.radius_m) & (ratio > 0.35)
     hall = mix(site.key, np.floor(u / 70.0), np.floor(v / 50.0))
     kind = np.where(hall_area & (uniform(hall, 72) < 0.55), Cover.HALLS, kind)

@@ -61,7 +61,7 @@ _RECIPES: dict[Alter, _Recipe] = {
     Alter.MINING: _Recipe(_PLANTS, (blob,), 0.8, (60, 500), 0.3),
     Alter.LANDSLIDE: _Recipe((Cover.GRASS, *_WOODS), (line,), 0.2, (1, 2), 0.04),
     Alter.DEMOLITION: _Recipe(
-        (Cover.HOUSES, Cover.HALLS, Cover.CITY), (boxes,), 0.3, (10, 60), 0.05
+        (Cover.HOUSES, Cover.HALLS, Cover.CITY, Cover.VILLA), (boxes,), 0.3, (10, 60), 0.05
     ),
 }
 

@@ -19,6 +19,7 @@ _SHARES = (
     "lake",
     "sea",
     "town",
+    "leafy",
 )
 
 
@@ -73,6 +74,8 @@ class Layout:
         Width of the tidal flats, 0 none.
     town : float
         Share of the land that is built up without a gap.
+    leafy : float
+        Share of the settlements where houses stand among trees.
     site_scale : float
         Size of villages, ponds and quarries.
     highways : float
@@ -108,6 +111,7 @@ class Layout:
     sea: float = 0.0
     tide: float = 0.0
     town: float = 0.0
+    leafy: float = 0.0
     site_scale: float = 1.0
     highways: float = 0.0
     smooth: bool = False

@@ -236,6 +236,21 @@ def _park(a: _Array, b: _Array, c: _Array, season: Season) -> _Recipe:
     }
 
 
+def _villa(a: _Array, b: _Array, c: _Array, season: Season) -> _Recipe:
+    return {
+        Surface.BROADLEAF: (0.15 + 0.25 * a) * season.leaf,
+        Surface.LITTER: (0.15 + 0.25 * a) * (1.0 - season.leaf),
+        Surface.CONIFER: 0.10 * c,
+        Surface.GRASS: 0.26 * season.grass,
+        Surface.STRAW: 0.12 * (1.1 - season.grass),
+        Surface.TILE: 0.18 * b,
+        Surface.DARK_ROOF: 0.12 * (1.0 - b),
+        Surface.ROOF: 0.06 * c,
+        Surface.ASPHALT: 0.10,
+        Surface.SHADE: 0.10,
+    }
+
+
 _RECIPES = {
     Cover.LAKE: _lake,
     Cover.SEA: _sea,
@@ -253,4 +268,5 @@ _RECIPES = {
     Cover.SWAMP: _swamp,
     Cover.CITY: _city,
     Cover.PARK: _park,
+    Cover.VILLA: _villa,
 }

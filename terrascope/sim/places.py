@@ -162,7 +162,7 @@ def _countryside(draws: Draws) -> Layout:
     return Layout(
         forest=draws.between(0.05, 0.6),
         conifer=draws.between(0.0, 1.0),
-        grass=draws.between(0.05, 0.6),
+        grass=draws.between(0.03, 0.42),
         field_m=draws.scaled(45.0, 480.0),
         village_m=draws.scaled(1300.0, 5000.0),
         pond_m=draws.scaled(1300.0, 6000.0),
@@ -177,6 +177,7 @@ def _countryside(draws: Draws) -> Layout:
         hedges=draws.between(0.0, 0.5),
         rides=max(draws.between(-0.25, 0.06), 0.0),
         openness=draws.between(-0.4, 0.8),
+        leafy=draws.between(0.0, 0.9),
         site_scale=draws.scaled(0.5, 1.6),
         highways=max(draws.between(-3.0, 3.0), 0.0),
         smooth=True,

@@ -93,7 +93,7 @@ def mean_backscatter(
     mean = _backscatter(one, palette) @ shares.reshape(len(Surface), -1)
     mean = mean.reshape(2, *land.shape)
     look = 1.0 if one.ascending else -1.0
-    built = land.is_cover(Cover.HOUSES, Cover.HALLS, Cover.CITY)
+    built = land.is_cover(Cover.HOUSES, Cover.HALLS, Cover.CITY, Cover.VILLA)
     x_m, y_m = land.x_m[built], land.y_m[built]
     point = mix(land.terrain.seed, np.floor(x_m / 10.0), np.floor(y_m / 10.0))
     glint_db = np.zeros(land.shape)

@@ -54,6 +54,7 @@ def build_town(terrain: Terrain, window: Window, canvas: Canvas) -> None:
     plot = mix(districts.keys[index], np.floor(u / 23.0), np.floor(v / 26.0))
     house = uniform(plot, 79) < 0.35 + 0.5 * draw(80)
     homes = np.where(house, Cover.HOUSES, Cover.GARDEN)
+    homes = np.where(draw(85) < terrain.layout.leafy, Cover.VILLA, homes)
     works = np.where(uniform(block, 82) < 0.72, Cover.HALLS, Cover.ROAD)
     kind = np.where(style < 0.5, homes, np.where(style < 0.72, Cover.CITY, works))
     green = uniform(block, 83)
