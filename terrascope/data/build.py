@@ -74,7 +74,7 @@ class BuildSettings:
     size: int = 128
     bands: bool = False
     per_shard: int = 64
-    destroyed: float = 0.15
+    destroyed: float = 0.25
     view: View = dataclasses.field(default_factory=View)
 
     def __post_init__(self) -> None:

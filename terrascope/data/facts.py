@@ -20,6 +20,9 @@ __all__ = ["Facts", "Named"]
 Named = tuple[str, DatePair]
 """A mask by name and dates, as `LabelledScene.mask` takes them."""
 
+SMALL = " in a small window"
+_SMALL_PX = 96
+
 
 class Facts:
     """Exact figures of the true masks of one scene; each is computed when first asked for.
@@ -49,6 +52,11 @@ class Facts:
     def window_m2(self) -> float:
         """Ground of the window, observed or not, in square metres."""
         return float(self._area.sum())
+
+    @property
+    def stratum(self) -> str:
+        """Part of every key of `terrascope.data.priors`: small windows are a world of their own."""
+        return SMALL if max(self.scene.window.geometry.shape_yx) < _SMALL_PX else ""
 
     def mask(self, named: Named) -> BoolArray:
         """Return a true mask; see `LabelledScene.mask`.

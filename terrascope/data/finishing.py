@@ -90,7 +90,7 @@ def finish(
         the options that were drawn are too close to each other.
     """
     is_few = isinstance(proposal.truth, bool) or bool(proposal.names)
-    if is_few and not choice.table.accepts(proposal.key, proposal.said, rng):
+    if is_few and not choice.table.accepts(proposal.key + facts.stratum, proposal.said, rng):
         return None
     options: tuple[str, ...] = ()
     form, answer = _open(proposal, facts)
@@ -179,13 +179,13 @@ def _offer(
     proposal: Proposal, facts: Facts, rng: np.random.Generator, choice: Choice
 ) -> tuple[tuple[str, ...], str] | None:
     """Draw options of the kind that the truth is of."""
-    truth = proposal.truth
+    truth, key = proposal.truth, proposal.key + facts.stratum
     if isinstance(truth, bool):
         return offer_names(proposal.said, ["no" if truth else "yes"], rng)
     if isinstance(truth, str):
         others = [name for name in proposal.names if name != truth]
         if not proposal.names:
-            others = choice.table.draw_names(proposal.key, rng, _FEWEST_NAMES - 1)
+            others = choice.table.draw_names(key, rng, _FEWEST_NAMES - 1)
             if len({truth, *others}) < _FEWEST_NAMES:
                 return None
         return offer_names(truth, others, rng)
@@ -200,7 +200,7 @@ def _offer(
         scale, gap = facts.window_m2, _GAP_SHARE * facts.window_m2
 
     def draw(count: int) -> list[float]:
-        figures = choice.table.draw_figures(proposal.key, rng, count) * scale
+        figures = choice.table.draw_figures(key, rng, count) * scale
         if proposal.unit in (Unit.SQUARE_METRE, Unit.HECTARE):
             # A truth is a whole number of pixels: what is not would give itself away.
             pixel_m2 = facts.window_m2 / geometry.area_map_m2.size

@@ -8,7 +8,7 @@ import numpy as np
 
 from terrascope.data.facts import Facts
 from terrascope.data.priors import Priors
-from terrascope.data.questions.registry import MAKERS, PROPOSALS
+from terrascope.data.questions.registry import MAKERS, PROPOSALS, SMALL_WEIGHTS
 from terrascope.data.scenes import LabelledScene
 from terrascope.data.views import cut, label_scene
 from terrascope.sim.alterations import Alter
@@ -47,7 +47,7 @@ def _truths(
     half = min(scene.window.geometry.shape_yx) // 2
     for top, left in ((0, 0), (0, half), (half, 0), (half, half)):
         quarter = Facts(cut(scene, top, left, half))
-        yield from truths_of(quarter, rng, ("boundary",))
+        yield from truths_of(quarter, rng, SMALL_WEIGHTS)
 
 
 def truths_of(
@@ -79,9 +79,10 @@ def truths_of(
             if proposal is None:
                 continue
             if isinstance(proposal.truth, bool | str):
-                yield proposal.key, proposal.said
+                yield proposal.key + facts.stratum, proposal.said
             else:
-                yield proposal.key, proposal.truth if proposal.prior is None else proposal.prior
+                figure = proposal.truth if proposal.prior is None else proposal.prior
+                yield proposal.key + facts.stratum, figure
 
 
 def label_only_scenes(

@@ -103,7 +103,7 @@ class StreamSettings:
     measured: bool = True
     perturbation: Perturbation | None = dataclasses.field(default_factory=Perturbation)
     injection: str = "mask"
-    destroyed: float = 0.15
+    destroyed: float = 0.25
     small: float = 0.25
     tables: Path | None = None
 

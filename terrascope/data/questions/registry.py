@@ -73,14 +73,14 @@ class Maker:
 
 MAKERS: Mapping[str, Maker] = MappingProxyType(
     {
-        "coverage": Maker(2.0, land.propose_coverage),
-        "area": Maker(2.0, land.propose_area),
+        "coverage": Maker(3.0, land.propose_coverage),
+        "area": Maker(3.0, land.propose_area),
         "compare": Maker(2.0, land.propose_compare),
-        "boundary": Maker(1.0, relations.propose_boundary),
+        "boundary": Maker(3.0, relations.propose_boundary),
         "touch": Maker(1.5, relations.propose_touch),
-        "distance": Maker(2.0, relations.propose_distance),
-        "destroyed share": Maker(1.5, change.propose_destroyed_share),
-        "destroyed count": Maker(1.5, change.propose_destroyed_count),
+        "distance": Maker(4.0, relations.propose_distance),
+        "destroyed share": Maker(5.0, change.propose_destroyed_share),
+        "destroyed count": Maker(5.0, change.propose_destroyed_count),
         "existence": Maker(1.0, land.propose_existence),
         "count": Maker(1.0, land.propose_count),
         "location": Maker(1.0, land.propose_location),
@@ -89,17 +89,17 @@ MAKERS: Mapping[str, Maker] = MappingProxyType(
         "nearer": Maker(1.0, relations.propose_nearer),
         "touching": Maker(0.5, relations.propose_touching),
         "change existence": Maker(1.0, change.propose_change_existence),
-        "change area": Maker(1.0, change.propose_change_area),
-        "change kind": Maker(1.0, change.propose_change_kind),
-        "change share": Maker(1.0, change.propose_change_share),
-        "became": Maker(1.0, change.propose_became),
-        "more": Maker(1.0, change.propose_more),
-        "change date": Maker(1.0, change.propose_change_date),
-        "caption": Maker(1.0, write=make_caption),
-        "segment": Maker(1.0, write=make_segmentation),
+        "change area": Maker(2.0, change.propose_change_area),
+        "change kind": Maker(2.0, change.propose_change_kind),
+        "change share": Maker(2.0, change.propose_change_share),
+        "became": Maker(2.0, change.propose_became),
+        "more": Maker(2.0, change.propose_more),
+        "change date": Maker(2.0, change.propose_change_date),
+        "caption": Maker(0.5, write=make_caption),
+        "segment": Maker(0.7, write=make_segmentation),
     }
 )
-"""By name."""
+"""By name. What few scenes have weighs more: elsewhere another maker is drawn instead."""
 
 SMALL_WEIGHTS: Mapping[str, float] = MappingProxyType(
     {
