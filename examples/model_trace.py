@@ -1,6 +1,6 @@
 """One window, one question: what the model sees, draws, measures and answers, as a picture.
 
-    python examples/model_trace.py                      # learns 16 scenes by heart first: minutes
+    python examples/model_trace.py                      # learns 8 scenes by heart first: minutes
     python examples/model_trace.py --checkpoint DIR     # asks a trained model about a new scene
 
 The scene is simulated, so that the truth is known and can be drawn beside what the model says.
@@ -44,7 +44,7 @@ from terrascope.train.recipe import Checkpoints, Losses, Mechanism, Optimizer, R
 from terrascope.train.run import train
 from terrascope.vocabulary import Token
 
-BY_HEART, SIDE = 16, 64
+BY_HEART, SIDE = 8, 64
 """Scenes that are learnt where no trained model is given, and their size in pixels."""
 
 STEP = re.compile(rf"(.*?){re.escape(Token.SEG)}(?:{Token.PAD})*(<measure>.*?</measure>)?")
@@ -70,7 +70,7 @@ def learn_by_heart(folder: Path, maker: str) -> None:
     """Train a nano on a handful of scenes until it knows them: minutes on two cores."""
     scenes = itertools.islice(clear_scenes("train", SIDE), BY_HEART)
     items = [(scene, asked) for scene in scenes if (asked := questions(scene, maker, 2))]
-    stage = Stage("by heart", "cot", steps=240, rate=1e-3, batch=4, window_px=SIDE, warmup=20)
+    stage = Stage("by heart", "cot", steps=150, rate=1e-3, batch=4, window_px=SIDE, warmup=20)
     recipe = Recipe(
         "by heart",
         (stage,),
@@ -78,7 +78,7 @@ def learn_by_heart(folder: Path, maker: str) -> None:
         mechanism=Mechanism(modality_dropout=0.0),
         losses=Losses(language=2.0),
         optimizer=Optimizer(mean_decay=0.97),
-        checkpoints=Checkpoints(every=60),
+        checkpoints=Checkpoints(every=30),
     )
     processor, tokenizer = TerrascopeProcessor(size_px=SIDE), NanoTokenizer()
 
