@@ -15,7 +15,7 @@ from terrascope.model.tokenization_nano import NanoTokenizer
 from .overfit import Scenes, answer, build, make_scenes, train
 
 # Minutes on two free cores, a multiple of that on busy ones.
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3000)]
 
 STEPS = 262
 CORES = 2
