@@ -14,6 +14,7 @@ from torch import Tensor
 from terrascope.evaluation.conditions import Conditions
 from terrascope.evaluation.items import BenchItem
 from terrascope.evaluation.outcomes import summary
+from terrascope.evaluation.reliability import reliability
 from terrascope.evaluation.runner import Examinee, Progress, run_bench
 from terrascope.model.calibration import Judged, coverage, fit_correlation_length, fit_temperature
 from terrascope.model.confidence import fit_answer_confidence
@@ -82,22 +83,28 @@ def fit_calibration(
     -------
     fitted : dict
         ``mask_temperature``, ``correlation_length_m``, ``interval_coverage`` (of a stated 90 %),
-        ``answer_confidence``, and the ``validation`` scores before and after.
+        ``answer_confidence``, the ``pixel_ece`` before and after, and the ``validation`` scores.
+
+    Raises
+    ------
+    ValueError
+        If no item has a reference mask.
 
     Notes
     -----
-    The temperature decides the figures that are shown, so answers are given anew, under it,
+    Temperature and length are fitted on the reference traces, where every mask is asked for. The
+    temperature decides the figures that are shown, so answers are given anew, under it,
     before their confidence is fitted.
     """
     config = examinee.model.config
     config.mask_temperature, config.answer_confidence = 1.0, None
     examinee.refresh()
+    if not any(item.references for item in items):
+        raise ValueError("calibration needs items with reference masks")
     collected = _Collected(np.random.default_rng(0))
-    first = run_bench(examinee, items, progress=progress, watch=collected)
-    before = summary(first, draws=200)
-    if collected.logits:
-        logits, truth = torch.cat(collected.logits), torch.cat(collected.truth)
-        config.mask_temperature = fit_temperature(logits, truth, torch.ones_like(truth))
+    run_bench(examinee, items, Conditions(forced=True), progress=progress, watch=collected)
+    logits, truth = torch.cat(collected.logits), torch.cat(collected.truth)
+    config.mask_temperature = fit_temperature(logits, truth, torch.ones_like(truth))
     held = _fit_length(examinee, collected)
     examinee.refresh()
     again = run_bench(examinee, items, Conditions(), progress=progress)
@@ -113,7 +120,6 @@ def fit_calibration(
         dataclasses.replace(one, confidence=fitted(item.kind, one.letter_probability, one.support))
         for item, one in zip(items, again, strict=True)
     ]
-    after = summary(stated, draws=200)
     if folder is not None:
         config.save_pretrained(folder)
     return {
@@ -121,19 +127,25 @@ def fit_calibration(
         "correlation_length_m": config.correlation_length_m,
         "interval_coverage": held,
         "answer_confidence": config.answer_confidence,
-        "validation": {"before": before, "after": after},
+        "pixel_ece": {
+            "before": _ece(logits, truth, 1.0),
+            "after": _ece(logits, truth, config.mask_temperature),
+        },
+        "validation": summary(stated, draws=200),
     }
 
 
-def _fit_length(examinee: Examinee, collected: _Collected) -> float | None:
+def _ece(logits: Tensor, truth: Tensor, temperature: float) -> float:
+    return reliability(torch.sigmoid(logits / temperature).numpy(), truth.numpy()).ece
+
+
+def _fit_length(examinee: Examinee, collected: _Collected) -> float:
     """Fit the correlation length in the configuration; return what intervals then cover."""
     config = examinee.model.config
     masks = [
         dataclasses.replace(judged, probability=torch.sigmoid(logits / config.mask_temperature))
         for logits, judged in collected.masks
     ]
-    if not masks:
-        return None
     settings = Calibration(samples=99)
     chosen = fit_correlation_length(masks, settings)
     config.correlation_length_m = chosen.correlation_length_m

@@ -19,12 +19,9 @@ from terrascope.evaluation.naming import named_last
 from terrascope.evaluation.outcomes import Outcome, chance, compare, outcome_of, summary
 from terrascope.evaluation.pixels import run_masks
 from terrascope.evaluation.runner import Examinee, run_bench
-from terrascope.model.configuration_terrascope import NanoConfig, TerrascopeConfig
-from terrascope.model.modeling_terrascope import TerrascopeModel
-from terrascope.model.processing_terrascope import TerrascopeProcessor
-from terrascope.model.tokenization_nano import NanoTokenizer, SpecialIds
 
-from .land import SIDE, scenes
+from .land import scenes
+from .tiny import tiny_examinee
 
 
 @pytest.fixture(scope="module")
@@ -35,25 +32,7 @@ def items() -> list[BenchItem]:
 
 @pytest.fixture(scope="module")
 def examinee() -> Examinee:
-    tokenizer = NanoTokenizer()
-    ids = SpecialIds.of(tokenizer)
-    torch.manual_seed(0)
-    sizes = {"vision_size": 24, "vision_layers": 1, "vision_heads": 2, "pixel_size": 8}
-    sizes |= {"query_size": 24, "query_layers": 1, "query_heads": 2, "hidden_size": 32}
-    sizes |= {"layers": 2, "heads": 4, "mlp_size": 48, "patch_size": 4, "stem_channels": 8}
-    nano = NanoConfig(vocab_size=tokenizer.vocab_size, window_size=SIDE, **sizes)
-    config = TerrascopeConfig(
-        nano_config=nano,
-        pad_token_id=ids.pad,
-        bos_token_id=ids.bos,
-        eos_token_id=ids.eos,
-        seg_token_id=ids.seg,
-        image_token_id=ids.image,
-        measure_token_id=ids.measure,
-        measure_end_token_id=ids.measure_end,
-    )
-    model = TerrascopeModel(config).eval()
-    return Examinee(model, tokenizer, TerrascopeProcessor(), max_new_tokens=40)
+    return tiny_examinee()
 
 
 def test_every_task_is_asked_and_no_letter_is_likelier(items: list[BenchItem]) -> None:
