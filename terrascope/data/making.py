@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from terrascope.data.facts import Facts
@@ -12,8 +14,10 @@ from terrascope.data.scenes import LabelledScene
 
 __all__ = ["make_samples"]
 
-_DRAWS = 10
+_DRAWS = 20
 """Makers drawn per sample that is wanted: a scene has no question of some kinds."""
+_TURNS = 3
+"""Turns of a maker per sample that is expected of it."""
 
 
 def make_samples(
@@ -46,13 +50,18 @@ def make_samples(
     weights = choice.weights or {name: maker.weight for name, maker in MAKERS.items()}
     names = [name for name in MAKERS if weights.get(name, 0) > 0]
     chances = np.cumsum([weights[name] for name in names])
+    # Whoever goes on until it is asked gets asked what should be asked less often.
+    left = {name: math.ceil(_TURNS * count * weights[name] / chances[-1]) for name in names}
     samples: dict[tuple[str, object], Sample] = {}
     for _ in range(_DRAWS * count):
         if len(samples) == count:
             break
         drawn = rng.random() * chances[-1]
-        maker = MAKERS[names[int(np.searchsorted(chances, drawn, side="right"))]]
-        sample = maker.make(facts, rng, choice, PROPOSALS)
+        name = names[int(np.searchsorted(chances, drawn, side="right"))]
+        if not left[name]:
+            continue
+        left[name] -= 1
+        sample = MAKERS[name].make(facts, rng, choice, PROPOSALS)
         if sample is not None:
             samples.setdefault((sample.asked, sample.steps), sample)
     return list(samples.values())
