@@ -15,7 +15,11 @@ HISTORY_BLOCK = 256
 
 
 def compile_model(
-    model: TerrascopeModel, *, cuda_graphs: bool = False, history_block: int = HISTORY_BLOCK
+    model: TerrascopeModel,
+    *,
+    cuda_graphs: bool = False,
+    history_block: int = HISTORY_BLOCK,
+    backend: str = "inductor",
 ) -> None:
     """Compile a model for generation, in place.
 
@@ -30,6 +34,9 @@ def compile_model(
     history_block : int
         Histories of generations grow by so many positions. Every size is compiled or recorded
         once; larger blocks are fewer sizes, and more empty positions looked at.
+    backend : str
+        Of ``torch.compile``. ``"aot_eager"`` traces in seconds and compiles nothing: to see
+        whether a changed model still can be traced.
 
     Raises
     ------
@@ -54,8 +61,8 @@ def compile_model(
         raise ValueError(f"history_block is at least 1, not {history_block}")
     around, language = _parts(model)
     for part in around:
-        part.compile()
-    language.forward = _stepwise(language.forward, cuda_graphs=cuda_graphs)
+        part.compile(backend=backend)
+    language.forward = _stepwise(language.forward, backend, cuda_graphs=cuda_graphs)
     model.history_block = history_block
 
 
@@ -70,9 +77,11 @@ def _parts(model: TerrascopeModel) -> tuple[list[Any], Any]:
     return [*around, masks.mask_decoder], reader.language_model
 
 
-def _stepwise(eager: Any, *, cuda_graphs: bool) -> Any:
+def _stepwise(eager: Any, backend: str, *, cuda_graphs: bool) -> Any:
     """Compile calls with one position per row; leave the others."""
-    compiled: Any = torch.compile(eager, mode="reduce-overhead" if cuda_graphs else None)
+    compiled: Any = torch.compile(
+        eager, backend=backend, mode="reduce-overhead" if cuda_graphs else None
+    )
 
     def forward(*args: Any, **settings: Any) -> Any:
         embeddings = args[0] if args else settings["inputs_embeds"]

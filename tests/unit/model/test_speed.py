@@ -62,15 +62,17 @@ def test_histories_in_blocks_change_nothing(make: type) -> None:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # the compiler's own
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
 @pytest.mark.parametrize("make", [tiny_model, tiny_8b])
-def test_compiled_equals_eager(make: type) -> None:
+def test_compiled_equals_eager(make: type, backend: str) -> None:
     tokenizer = NanoTokenizer()
     model = make(tokenizer, seed=3)
     names = list(model.state_dict())
     eager = answers(model, tokenizer, 24)
     torch._dynamo.reset()
     counters.clear()
-    compile_model(model, history_block=64)
+    compile_model(model, history_block=64, backend=backend)
     compiled = answers(model, tokenizer, 24)
     assert list(model.state_dict()) == names
     assert_same(eager, compiled)
