@@ -150,7 +150,8 @@ def sample_scene(
     Returns
     -------
     sample : SceneSample
-        The same for the same arguments, on every machine with the same numpy.
+        The same for the same arguments; on another machine, images may differ by
+        the rounding of its matrix library, labels do not.
 
     Raises
     ------
