@@ -177,11 +177,64 @@ def bench(
     from terrascope.progress import report_progress, shown
 
     fewer = {"published_items": items // 4, "condition_items": max(items // 5, 6)}
-    settings = BenchSettings(items=items, baselines=baselines, text_items=items + 300, **fewer)
+    settings = BenchSettings(items=items, baselines=baselines, **fewer)
     with shown():
         bench_model(model, out, settings, fit_items=fit, real=real, progress=report_progress)
     typer.echo((out / "results.md").read_text(encoding="utf-8"))
     typer.echo(f"results: {out / 'results.md'}")
+
+
+@app.command()
+def train(
+    recipe: Annotated[
+        str | None,
+        typer.Argument(help="A recipe (TOML), or the name of a packaged one: nano, smoke."),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the model.")] = Path("out/train"),
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    start: Annotated[
+        str, typer.Option("--from", help="Model to fine-tune: nano, or a folder.")
+    ] = "nano",
+    labels: Annotated[
+        Path | None,
+        typer.Option(help="Fine-tune on this folder: a folder per scene, mask.tif and images."),
+    ] = None,
+    name: Annotated[
+        str, typer.Option("--class", help="What the masks show: a change or a class.")
+    ] = "vegetation loss",
+    folds: Annotated[int, typer.Option(help="Of the cross-validation; 0 leaves it out.")] = 5,
+    block_km: Annotated[float, typer.Option(help="Side of a block that is held out whole.")] = 5.0,
+    steps: Annotated[int, typer.Option(help="Of each fine-tuning.", min=1)] = 200,
+) -> None:
+    """Train a model by a recipe, or fine-tune one on your own masks."""
+    from terrascope.progress import report_progress, shown
+    from terrascope.train.command import outcome_lines, score_table, train_folder, tune_folder
+
+    if (recipe is None) == (labels is None):
+        raise ConfigError("name a recipe, or --labels to fine-tune: one of the two")
+    with shown():
+        if recipe is not None:
+            train_folder(recipe, out, resume=resume)
+            typer.echo(score_table(out))
+            typer.echo(f"model: {out}")
+            return
+        from terrascope.data.adapters.labelled import scenes_of
+        from terrascope.readers.labelled import read_labelled
+
+        scenes, centres_m = scenes_of(read_labelled(labels or Path()), name)
+        outcome = tune_folder(
+            start,
+            scenes,
+            centres_m,
+            out,
+            name=name,
+            folds=folds,
+            block_m=block_km * 1000,
+            steps=steps,
+            progress=report_progress,
+        )
+    for line in outcome_lines(outcome):
+        typer.echo(line)
 
 
 def main() -> None:

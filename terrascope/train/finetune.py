@@ -30,7 +30,7 @@ from terrascope.model.forms import Form
 from terrascope.model.modeling_terrascope import TerrascopeModel
 from terrascope.model.processing_terrascope import TerrascopeProcessor
 from terrascope.model.sequences import DatePair
-from terrascope.train.building import answer_ids, build_model, save_model
+from terrascope.train.building import answer_ids, build_model, indicator_id, save_model
 from terrascope.train.loop import Trainer
 from terrascope.train.mapping import map_logits
 from terrascope.train.recipe import Recipe, Stage, recipe_of
@@ -406,7 +406,9 @@ def _train(
     model.config.mask_temperature = 1.0
     source = LabelledSource(scenes, tokenizer, settings.name, settings.dates, settings.seed)
     folder.mkdir(parents=True, exist_ok=True)
-    Trainer(recipe, model, source, answer_ids(tokenizer), folder, cpu=cpu).run()
+    Trainer(
+        recipe, model, source, answer_ids(tokenizer), indicator_id(tokenizer), folder, cpu=cpu
+    ).run()
     return model, tokenizer, processor
 
 
