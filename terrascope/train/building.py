@@ -12,10 +12,12 @@ from terrascope.errors import ConfigError
 from terrascope.model.configuration_terrascope import NanoConfig, TerrascopeConfig
 from terrascope.model.modeling_terrascope import TerrascopeModel
 from terrascope.model.processing_terrascope import TerrascopeProcessor
+from terrascope.model.prompts import token_ids
 from terrascope.model.tokenization_nano import NanoTokenizer, SpecialIds
 from terrascope.train.recipe import Losses, Recipe
+from terrascope.vocabulary import LAND_COVER, image_indicator
 
-__all__ = ["STORED", "answer_ids", "build_model", "nano_config", "save_model"]
+__all__ = ["STORED", "answer_ids", "build_model", "indicator_id", "nano_config", "save_model"]
 
 STORED = torch.bfloat16
 """How weights are stored; see `save_model`."""
@@ -170,6 +172,23 @@ def answer_ids(tokenizer: PreTrainedTokenizerBase) -> tuple[int, int]:
     """
     ids = SpecialIds.of(tokenizer)
     return ids.answer, ids.answer_end
+
+
+def indicator_id(tokenizer: PreTrainedTokenizerBase) -> int:
+    """Return the token with which a trace begins to say which date is looked at.
+
+    Parameters
+    ----------
+    tokenizer : PreTrainedTokenizerBase
+        Of the model.
+
+    Returns
+    -------
+    indicator : int
+        The first token of ``Image: t_1`` after a word.
+    """
+    word = token_ids(tokenizer, LAND_COVER[0])
+    return token_ids(tokenizer, f"{LAND_COVER[0]} {image_indicator(1)}")[len(word)]
 
 
 def save_model(

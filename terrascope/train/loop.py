@@ -29,6 +29,7 @@ from terrascope.train.checkpoints import (
     read_progress,
     save_checkpoint,
 )
+from terrascope.train.naming import NamedMasks
 from terrascope.train.objective import TERMS, TrainingBatch, count_terms, shared_loss
 from terrascope.train.optimization import (
     WeightMean,
@@ -87,6 +88,8 @@ class Trainer:
         Of its batches.
     answer : tuple of int
         Ids of ``<answer>`` and ``</answer>``.
+    indicator : int
+        Id of the first token of a date in a trace.
     folder : Path
         For checkpoints and metrics.
     cpu : bool
@@ -97,6 +100,7 @@ class Trainer:
     model: TerrascopeModel
     source: Source
     answer: tuple[int, int]
+    indicator: int
     folder: Path
     cpu: bool = False
 
@@ -159,8 +163,9 @@ class Trainer:
             if checkpoint is not None:
                 same = self.progress.step > 0
                 load_checkpoint(checkpoint, self.model, self.mean, optimizer if same else None)
-            wrapped: nn.Module = self.accelerator.prepare_model(self.model)
-            look = _Look(self, stage)
+            runs = NamedMasks(self.model, self.indicator) if stage.named else self.model
+            wrapped: nn.Module = self.accelerator.prepare_model(runs)
+            look = _Look(self, stage, runs)
             first = self.progress.step
             batches = self._batches(stage, first)
             began = time.perf_counter()
@@ -288,8 +293,8 @@ class Trainer:
 class _Look:
     """The validation set of a stage: made once, shared out among the processes."""
 
-    def __init__(self, trainer: Trainer, stage: Stage) -> None:
-        self.trainer = trainer
+    def __init__(self, trainer: Trainer, stage: Stage, runs: nn.Module) -> None:
+        self.trainer, self.runs = trainer, runs
         accelerator = trainer.accelerator
         rank, processes = accelerator.process_index, accelerator.num_processes
         count = len(range(rank, trainer.recipe.validation.batches, processes))
@@ -304,7 +309,7 @@ class _Look:
         if averaged:
             trainer.mean.swap(trainer.model)
         with computing(trainer.accelerator.device, trainer.precision):
-            tally: Tally = validate(trainer.model, self.batches, trainer.answer)
+            tally: Tally = validate(trainer.model, self.batches, trainer.answer, self.runs)
         if averaged:
             trainer.mean.swap(trainer.model)
         tally.sums = trainer._sum(tally.sums)  # noqa: SLF001 -- of this module

@@ -19,7 +19,14 @@ from terrascope.model.losses import LossTerms, boundary_band, total_loss
 from terrascope.model.sequences import Query, taught_tokens
 from terrascope.model.windows import Windows
 
-__all__ = ["TERMS", "TrainingBatch", "count_terms", "observed_pixels", "shared_loss"]
+__all__ = [
+    "TERMS",
+    "TrainingBatch",
+    "count_terms",
+    "observed_pixels",
+    "observed_where",
+    "shared_loss",
+]
 
 TERMS = tuple(field.name for field in dataclasses.fields(LossTerms))
 """Names of the parts of the objective."""
@@ -65,9 +72,26 @@ def observed_pixels(batch: TrainingBatch) -> Tensor:
     where = [(query.window, *pair) for query in batch.queries for pair in query.dates]
     device = batch.truth_valid.device
     window, before, date = torch.tensor(where, device=device).reshape(-1, 3).unbind(1)
-    seen = batch.windows.observed
-    first = seen[window, before.clamp(min=0)] | (before < 0)[:, None, None]
-    return seen[window, date] & first & batch.truth_valid
+    return observed_where(batch.windows.observed, window, before, date) & batch.truth_valid
+
+
+def observed_where(observed: Tensor, window: Tensor, before: Tensor, date: Tensor) -> Tensor:
+    """Find the pixels that were observed on the dates of masks.
+
+    Parameters
+    ----------
+    observed : Tensor of bool, shape (B, T, H, W)
+        Of the windows.
+    window, before, date : Tensor of int64, shape (K,)
+        Of each mask; `before` is -1 where it is of one date.
+
+    Returns
+    -------
+    seen : Tensor of bool, shape (K, H, W)
+        On the date, of a change on both dates.
+    """
+    first = observed[window, before.clamp(min=0)] | (before < 0)[:, None, None]
+    return observed[window, date] & first
 
 
 def count_terms(batch: TrainingBatch, config: TerrascopeConfig) -> Tensor:

@@ -73,6 +73,9 @@ class Stage:
         Dates of a window; None where the source decides.
     language_weight : float or None
         Of the language loss in this stage; None for that of `Losses`.
+    named : bool
+        Masks are prompted by the embeddings of their names: sight learns before language does,
+        which is left out. For ``"segmentation"`` alone.
     images : bool
         Whether the language model sees the images. Masks are decoded from them either way;
         without, a stage of masks alone takes a fraction of the time.
@@ -94,6 +97,7 @@ class Stage:
     frozen: tuple[str, ...] = ()
     dates: int | None = None
     language_weight: float | None = None
+    named: bool = False
     images: bool = True
     weights: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
@@ -105,6 +109,8 @@ class Stage:
         if not self.rate > 0:
             raise ConfigError(f"stages {self.name!r}: rate {self.rate}: expected above 0")
         _share(f"stages {self.name!r}: final_rate", self.final_rate)
+        if self.named and self.source != "segmentation":
+            raise ConfigError(f"stages {self.name!r}: named masks are of source segmentation")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -303,11 +309,14 @@ class Recipe:
 
     @property
     def digest(self) -> str:
-        """A hash of all that decides the weights; how many workers make the data does not."""
-        facts = dataclasses.asdict(dataclasses.replace(self, workers=0))
-        for key in ("validation", "checkpoints"):
-            facts.pop(key)
-        text = json.dumps(facts, sort_keys=True, default=dict)
+        """A hash of all that decides the weights; how many workers make the data does not.
+
+        Settings at their defaults are left out: a run goes on though a new setting came up.
+        """
+        plain = dataclasses.replace(
+            self, workers=0, validation=Validation(), checkpoints=Checkpoints()
+        )
+        text = json.dumps(_chosen(plain), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -381,6 +390,24 @@ def _build(kind: Any, table: Any, where: str) -> Any:
         raise ConfigError(f"[{where or 'recipe'}] lacks the key {required[0]!r}")
     types_of = typing.get_type_hints(kind)
     return kind(**{key: _value(types_of[key], value, key) for key, value in table.items()})
+
+
+def _chosen(value: Any) -> Any:
+    """Return what of a value was chosen: fields that differ from their defaults."""
+    if dataclasses.is_dataclass(value):
+        return {
+            field.name: _chosen(getattr(value, field.name))
+            for field in dataclasses.fields(value)
+            if _is_required(field) or getattr(value, field.name) != _default(field)
+        }
+    if isinstance(value, tuple):
+        return [_chosen(one) for one in value]
+    return dict(value) if isinstance(value, Mapping) else value
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    made = field.default_factory
+    return field.default if made is dataclasses.MISSING else made()
 
 
 def _is_required(field: dataclasses.Field[Any]) -> bool:

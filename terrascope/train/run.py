@@ -17,7 +17,7 @@ import torch
 
 from terrascope import __version__
 from terrascope.errors import ModelError
-from terrascope.train.building import answer_ids, build_model, save_model
+from terrascope.train.building import answer_ids, build_model, indicator_id, save_model
 from terrascope.train.loop import Source, Trainer
 from terrascope.train.recipe import Recipe
 from terrascope.train.records import draw_curves, read_records
@@ -72,7 +72,9 @@ def train(
         from terrascope.train.sources import open_source
 
         source = open_source(recipe, tokenizer)
-    trainer = Trainer(recipe, model, source, answer_ids(tokenizer), out, cpu=cpu)
+    trainer = Trainer(
+        recipe, model, source, answer_ids(tokenizer), indicator_id(tokenizer), out, cpu=cpu
+    )
     trainer.run(resume=resume)
     if trainer.is_main:
         save_model(out, model, tokenizer, dataclasses.replace(processor, size_px=recipe.window_px))

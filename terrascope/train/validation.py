@@ -6,9 +6,10 @@ import contextlib
 from collections.abc import Iterator, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from terrascope.model.modeling_terrascope import TerrascopeModel, TerrascopeOutput
+from terrascope.train.naming import NamedOutput
 from terrascope.train.objective import TERMS, TrainingBatch, count_terms, observed_pixels
 
 __all__ = ["Tally", "answer_positions", "mask_ious", "validate"]
@@ -125,6 +126,7 @@ def validate(
     model: TerrascopeModel,
     batches: Sequence[TrainingBatch],
     answer: tuple[int, int],
+    runs: nn.Module | None = None,
 ) -> Tally:
     """Score a model on samples with their traces given.
 
@@ -136,6 +138,8 @@ def validate(
         The same at every look.
     answer : tuple of int
         Ids of ``<answer>`` and ``</answer>``.
+    runs : Module or None
+        What is run in place of the model: `terrascope.train.naming.NamedMasks` around it.
 
     Returns
     -------
@@ -146,7 +150,7 @@ def validate(
     tally = Tally((*TERMS, *SCORES))
     with evaluating(model):
         for batch in batches:
-            output = model(
+            output = (model if runs is None else runs)(
                 batch.windows,
                 batch.queries,
                 truth=batch.truth,
@@ -158,12 +162,16 @@ def validate(
             for name, count in zip(TERMS, counts, strict=True):
                 tally.add(name, float(getattr(output.terms, name)) * count, count)
             _add_masks(tally, model, output, batch)
-            _add_tokens(tally, model, output, answer)
+            if isinstance(output, TerrascopeOutput):
+                _add_tokens(tally, model, output, answer)
     return tally
 
 
 def _add_masks(
-    tally: Tally, model: TerrascopeModel, output: TerrascopeOutput, batch: TrainingBatch
+    tally: Tally,
+    model: TerrascopeModel,
+    output: TerrascopeOutput | NamedOutput,
+    batch: TrainingBatch,
 ) -> None:
     if not len(batch.truth):
         return
