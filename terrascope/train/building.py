@@ -216,6 +216,17 @@ def save_model(
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
+    tokenizer.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    if model.config.backbone != "nano":
+        if any("lora_" in name for name, _ in model.named_parameters()):
+            from terrascope.train.lora import merge_adapters, save_adapters
+
+            save_adapters(model, folder / "adapters")
+            merge_adapters(model)
+        model.to(stored)
+        model.save_pretrained(folder)
+        return
     weights = {}
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -227,10 +238,12 @@ def save_model(
     config.dtype = "float32"
     config.architectures = [type(model).__name__]
     config.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    processor.save_pretrained(folder)
 
 
-def _adapt(model: TerrascopeModel, recipe: Recipe) -> None:
+def _adapt(model: TerrascopeModel, tokenizer: PreTrainedTokenizerBase, recipe: Recipe) -> None:
     """Put adapters into the 8b's language model."""
-    raise ConfigError(f"adapters of rank {recipe.adapters.rank}: not for {model.config.backbone}")
+    from terrascope.train.lora import LoraSettings, add_adapters, new_tokens
+
+    chosen = recipe.adapters
+    settings = LoraSettings(rank=chosen.rank, alpha=chosen.alpha, dropout=chosen.dropout)
+    add_adapters(model, new_tokens(tokenizer), settings)

@@ -74,7 +74,7 @@ def save_checkpoint(
     progress : Progress
         Where the run is.
     model : Module
-        Not wrapped.
+        Not wrapped; what adapters hold still is not saved.
     mean : WeightMean
         Of its weights.
     optimizer : Optimizer or None
@@ -91,7 +91,8 @@ def save_checkpoint(
     fresh = folder / f".writing-{progress.total:07d}"
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
-    _write_tensors(fresh / _WEIGHTS, dict(model.named_parameters()))
+    own = dict(model.named_parameters())
+    _write_tensors(fresh / _WEIGHTS, {name: own[name] for name in mean.weights})
     _write_tensors(fresh / _MEAN, mean.weights)
     moments = {} if optimizer is None else _moments(model, optimizer)
     _write_tensors(fresh / _MOMENTS, moments)
@@ -174,9 +175,9 @@ def load_checkpoint(
     state = json.loads((path / _STATE).read_text(encoding="utf-8"))
     weights, means = load_file(path / _WEIGHTS), load_file(path / _MEAN)
     own = dict(model.named_parameters())
-    for name, parameter in own.items():
-        found = weights.get(name)
-        if found is None or found.shape != parameter.shape or len(weights) != len(own):
+    for name in mean.weights:
+        parameter, found = own[name], weights.get(name)
+        if found is None or found.shape != parameter.shape or len(weights) != len(means):
             raise ModelError(f"{path}: holds another model ({name}); start the run in a new folder")
         parameter.copy_(found)
         mean.weights[name].copy_(means[name])

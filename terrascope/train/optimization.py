@@ -113,7 +113,7 @@ class WeightMean:
     Parameters
     ----------
     model : Module
-        Its parameters are the first value.
+        Its parameters are the first value; those that adapters hold still are left out.
     decay : float
         Share that is kept at each step, reached slowly: at step n it is at most
         ``(1 + n) / (10 + n)``. 0 follows the weights.
@@ -122,7 +122,9 @@ class WeightMean:
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay = decay
         self.steps = 0
-        self.weights = {name: p.detach().clone() for name, p in model.named_parameters()}
+        self.weights = {
+            name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad
+        }
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
@@ -148,7 +150,7 @@ class WeightMean:
         model : Module
             Of the same parameters.
         """
-        for name, parameter in model.named_parameters():
-            kept = parameter.detach().clone()
-            parameter.copy_(self.weights[name])
-            self.weights[name] = kept
+        own = dict(model.named_parameters())
+        for name, mean in self.weights.items():
+            self.weights[name] = own[name].detach().clone()
+            own[name].copy_(mean)

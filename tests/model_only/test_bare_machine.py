@@ -74,10 +74,10 @@ def required(name: str, found: dict[str, metadata.Distribution]) -> None:
             required(named[0], found)
 
 
-def bare_site(folder: Path) -> Path:
+def bare_site(folder: Path, more: tuple[str, ...] = ()) -> Path:
     """Make a folder of installed packages that holds the allowed distributions only."""
     found: dict[str, metadata.Distribution] = {}
-    for name in ALLOWED:
+    for name in (*ALLOWED, *more):
         required(name, found)
     assert set(ALLOWED) <= set(found)
     for one in found.values():
