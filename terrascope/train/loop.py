@@ -186,7 +186,10 @@ class Trainer:
                     self._save(optimizer)
             self.progress = dataclasses.replace(self.progress, stage=index + 1, step=0)
             self._save(None)
-        _unwrap(self.model)
+        self.model.zero_grad(set_to_none=True)
+        _close(batches)
+        del wrapped
+        self.accelerator.free_memory()  # its wrapper holds hooks on every gradient
 
     def _batches(self, stage: Stage, step: int) -> Iterator[TrainingBatch]:
         """Open this process's share of a stage's batches, from a step on."""
@@ -352,8 +355,3 @@ def _close(source: Any) -> None:
     """Stop the workers behind an iterator, if it has any."""
     if close := getattr(source, "close", None):
         close()
-
-
-def _unwrap(model: nn.Module) -> None:
-    """Leave no gradient of one stage to the next."""
-    model.zero_grad(set_to_none=True)
