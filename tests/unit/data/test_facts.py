@@ -9,6 +9,8 @@ from scipy import ndimage
 from terrascope.data.facts import Facts
 from terrascope.data.scenes import ANY_CHANGE, DESTROYED, LabelledScene
 from terrascope.data.views import cut, turn
+from terrascope.model.stacks import Stack
+from terrascope.sensors import S2_BANDS
 from terrascope.types import ChangeKind
 from terrascope.vocabulary import CHANGE_NAMES, CLASS_CODES, LAND_COVER
 
@@ -126,3 +128,20 @@ def test_parts_of_a_scene_are_cut_and_turned_alike(scene: LabelledScene) -> None
     np.testing.assert_allclose(level[seen], turned.cover[0][seen])
     with pytest.raises(ValueError, match="rows from"):
         cut(scene, 40, 0, 24)
+
+
+def test_a_window_that_is_half_water_is_not_taken_for_swapped_bands() -> None:
+    """At a shore the median of one band may fall on the water, that of the next on the land."""
+    side = 24
+    water = np.zeros((side, side), np.bool_)
+    water[: side // 2] = True
+    values = np.where(water, 0.03, 0.3)[None, None].repeat(len(S2_BANDS), 1).astype(np.float32)
+    names = list(S2_BANDS)
+    values[0, names.index("nir"), side // 2] = 0.03  # at 20 m the shore lies a row higher
+    one = Stack("sentinel-2", values, tuple(names), ["2021-06-01"], "reflectance")
+    assert np.median(values[0, names.index("nir")]) < 0.1 < np.median(values[0, 0]) * 2
+    assert one.bands == tuple(names)
+    swapped = values.copy()
+    swapped[0, names.index("nir08")] *= 0.3
+    with pytest.raises(ValueError, match="side by side"):
+        Stack("sentinel-2", swapped, tuple(names), ["2021-06-01"], "reflectance")
