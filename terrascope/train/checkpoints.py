@@ -210,8 +210,9 @@ def _restore_moments(
         states.setdefault(name, {})[moment] = value
     for name, state in states.items():
         parameter = own[name]
+        # In the memory layout of the parameter: the fused optimizer goes through both in order.
         optimizer.state[parameter] = {
-            key: value.to(value.device if key == "step" else parameter.device, copy=True)
+            key: value.clone() if key == "step" else torch.empty_like(parameter).copy_(value)
             for key, value in state.items()
         }
 
