@@ -89,7 +89,7 @@ def places(length: int, size: int, overlap: int) -> list[int]:
     if length == size:
         return [0]
     count = -(-(length - size) // (size - overlap)) + 1
-    return np.round(np.linspace(0, length - size, count)).astype(int).tolist()
+    return [round(float(start)) for start in np.linspace(0, length - size, count)]
 
 
 def taper(size: int, overlap: int) -> FloatArray:

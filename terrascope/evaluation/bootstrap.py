@@ -131,9 +131,9 @@ def grouped(
     finite = np.isfinite(wide)
     for system in range(wide.shape[1]):
         use = finite[:, system]
-        place = (unit[use], system, column[use])
-        np.add.at(tables, (*place, 0), wide[use, system])
-        np.add.at(tables, (*place, 1), 1.0)
+        place = (unit[use], column[use])
+        np.add.at(tables[:, system, :, 0], place, wide[use, system])
+        np.add.at(tables[:, system, :, 1], place, 1.0)
     return tables if given.ndim == 2 else tables[:, 0]
 
 

@@ -20,7 +20,7 @@ from terrascope.vocabulary import CHANGE_NAMES, LAND_COVER, Token
 
 __all__ = ["ModelMapper"]
 
-_QUESTION = "Show where each of these is."
+_QUESTION = "Where is {name} in {dates}?"
 
 
 class ModelMapper:
@@ -31,7 +31,7 @@ class ModelMapper:
     examinee : Examinee
         The model.
     question : str
-        What it is asked before the masks.
+        With ``{name}`` and ``{dates}``: one question per mask, as training asks them.
     """
 
     def __init__(self, examinee: Examinee, question: str = _QUESTION) -> None:
@@ -53,16 +53,20 @@ class ModelMapper:
             Temperature applied.
         """
         model, tokenizer = self.examinee.model, self.examinee.tokenizer
-        steps = "".join(f"{name} {indicator_of(dates)}{Token.SEG}" for name, dates in names)
         there = windows.to(model.device)
         with torch.inference_mode(), inference_precision(model.device, self.examinee.precision):
             encoded = model.encode(there)
-        response = f"{Token.THINK}{steps}"
         queries = [
             compose_query(
-                tokenizer, there, window, self.question, response, present=encoded.present
+                tokenizer,
+                there,
+                window,
+                self.question.format(name=name, dates=indicator_of(dates)),
+                f"{Token.THINK}{name} {indicator_of(dates)}{Token.SEG}",
+                present=encoded.present,
             )
             for window in range(len(there))
+            for name, dates in names
         ]
         said = generate(
             model,
@@ -73,11 +77,22 @@ class ModelMapper:
             encoded=encoded,
             precision=self.examinee.precision,
         )
-        found = [torch.stack([event.probability for event in one.events]) for one in said]
-        return torch.stack(found).float().cpu()
+        found = torch.stack([one.events[0].probability for one in said])
+        return found.reshape(len(there), len(names), *found.shape[1:]).float().cpu()
 
     def cover(self, windows: Windows) -> Tensor:
-        """Map land cover; see `terrascope.evaluation.baselines.protocol.Predictor`."""
+        """Map land cover; see `terrascope.evaluation.baselines.protocol.Predictor`.
+
+        Parameters
+        ----------
+        windows : Windows
+            B windows of T dates.
+
+        Returns
+        -------
+        probability : Tensor of float32, shape (B, T, 8, H, W)
+            Of each class.
+        """
         maps = []
         for date in range(windows.optical.shape[1]):
             found = self.masks(windows, [(name, (-1, date)) for name in LAND_COVER])

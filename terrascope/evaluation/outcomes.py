@@ -124,7 +124,7 @@ def outcome_of(
             rims.append(None)
             continue
         rows, columns = reference.mask.shape
-        probability, mask = (array[:rows, :columns] for array in found)
+        probability, mask = found[0][:rows, :columns], found[1][:rows, :columns]
         ious.append(mask_iou(mask, reference.mask, reference.valid))
         rims.append(boundary_iou(mask, reference.mask, reference.valid))
         counts = reliability(probability[reference.valid], reference.mask[reference.valid])

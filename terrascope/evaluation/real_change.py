@@ -158,7 +158,8 @@ def map_loss(mapper: Callable[[Sequence[Window]], FloatArray], tile: Tile) -> Fl
     probability : ndarray of float32, shape (H, W)
         On the pixels of the tile.
     """
-    return blend(mapper, tile.window, size=_SIZE, overlap=_OVERLAP, pixel_m=_PIXEL_M)[0]
+    maps = blend(mapper, tile.window, size=_SIZE, overlap=_OVERLAP, pixel_m=_PIXEL_M)
+    return np.asarray(maps[0])
 
 
 def score_tiles(tiles: Sequence[Tile], maps: Sequence[FloatArray]) -> dict[str, Any]:
@@ -252,13 +253,13 @@ def _f1(sums: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _iou(sums: NDArray[np.float64]) -> NDArray[np.float64]:
-    return sums[:, 0] / np.maximum(sums[:, :3].sum(1), 1)
+    return np.asarray(sums[:, 0] / np.maximum(sums[:, :3].sum(1), 1))
 
 
 def _edge_f1(sums: NDArray[np.float64]) -> NDArray[np.float64]:
     precision = sums[:, 3] / np.maximum(sums[:, 4], 1)
     recall = sums[:, 5] / np.maximum(sums[:, 6], 1)
-    return 2 * precision * recall / np.maximum(precision + recall, 1e-9)
+    return np.asarray(2 * precision * recall / np.maximum(precision + recall, 1e-9))
 
 
 def _loss_mapper(

@@ -146,8 +146,8 @@ def reliability(
     place = np.minimum((stated * bins).astype(np.int64), bins - 1)
     return Reliability(
         np.bincount(place, minlength=bins).astype(np.float64),
-        np.bincount(place, weights=stated, minlength=bins),
-        np.bincount(place, weights=real, minlength=bins),
+        np.bincount(place, weights=stated, minlength=bins).astype(np.float64),
+        np.bincount(place, weights=real, minlength=bins).astype(np.float64),
     )
 
 

@@ -94,7 +94,8 @@ class Examinee:
         examinee : Examinee
             Computes in float32 from weights of any width.
         """
-        model = TerrascopeModel.from_pretrained(folder, dtype=torch.float32).eval()
+        model = TerrascopeModel.from_pretrained(folder, dtype=torch.float32)
+        model.train(mode=False)
         tokenizer = NanoTokenizer.from_pretrained(folder)
         return cls(model, tokenizer, TerrascopeProcessor.from_pretrained(folder))
 

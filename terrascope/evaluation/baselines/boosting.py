@@ -70,14 +70,38 @@ class BoostingPredictor:
     kinds: Any
 
     def cover(self, windows: Windows) -> Tensor:
-        """Map land cover; see `Predictor`."""
+        """Map land cover; see `terrascope.evaluation.baselines.protocol.Predictor`.
+
+        Parameters
+        ----------
+        windows : Windows
+            B windows of T dates.
+
+        Returns
+        -------
+        probability : Tensor of float32, shape (B, T, 8, H, W)
+            Of each class.
+        """
         features = features_of(windows)
         found = self.classes.predict(features.reshape(-1, features.shape[-1]))
         maps = np.asarray(found, np.float32).reshape(*features.shape[:4], CLASSES)
         return torch.from_numpy(np.moveaxis(maps, -1, 2).copy())
 
     def change(self, windows: Windows, before: int, date: int) -> Tensor:
-        """Map change; see `Predictor`."""
+        """Map change; see `terrascope.evaluation.baselines.protocol.Predictor`.
+
+        Parameters
+        ----------
+        windows : Windows
+            B windows.
+        before, date : int
+            Earlier and later date, from 0.
+
+        Returns
+        -------
+        probability : Tensor of float32, shape (B, 8, H, W)
+            Of each kind.
+        """
         features = features_of(windows)
         pair = _pair(features[:, before], features[:, date])
         found = self.kinds.predict(pair.reshape(-1, pair.shape[-1]))

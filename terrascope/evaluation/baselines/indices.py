@@ -36,7 +36,18 @@ class IndexPredictor:
     """
 
     def cover(self, windows: Windows) -> Tensor:
-        """Map land cover; see `Predictor`."""
+        """Map land cover; see `terrascope.evaluation.baselines.protocol.Predictor`.
+
+        Parameters
+        ----------
+        windows : Windows
+            B windows of T dates.
+
+        Returns
+        -------
+        probability : Tensor of float32, shape (B, T, 8, H, W)
+            Of each class.
+        """
         bands = self._bands(windows)
         ndvi, mndwi = _index(bands, "nir", "red"), _index(bands, "green", "swir16")
         ndbi = _index(bands, "swir16", "nir")
@@ -56,7 +67,20 @@ class IndexPredictor:
         return _one_hot(found - 1, CLASSES).movedim(-1, 2)
 
     def change(self, windows: Windows, before: int, date: int) -> Tensor:
-        """Map change; see `Predictor`."""
+        """Map change; see `terrascope.evaluation.baselines.protocol.Predictor`.
+
+        Parameters
+        ----------
+        windows : Windows
+            B windows.
+        before, date : int
+            Earlier and later date, from 0.
+
+        Returns
+        -------
+        probability : Tensor of float32, shape (B, 8, H, W)
+            Of each kind.
+        """
         bands = self._bands(windows)
         then, now = bands[:, before : before + 1], bands[:, date : date + 1]
         drop = (_index(then, "nir", "swir22") - _index(now, "nir", "swir22"))[:, 0]

@@ -148,14 +148,39 @@ class UNetPredictor:
 
     @torch.no_grad()
     def cover(self, windows: Windows) -> Tensor:
-        """Map land cover; see `Predictor`."""
+        """Map land cover; see `terrascope.evaluation.baselines.protocol.Predictor`.
+
+        Parameters
+        ----------
+        windows : Windows
+            B windows of T dates.
+
+        Returns
+        -------
+        probability : Tensor of float32, shape (B, T, 8, H, W)
+            Of each class.
+        """
         images = images_of(windows)
         logits = self.network.cover(self.network.encode(images.flatten(0, 1)))
-        return torch.softmax(logits.float(), 1).unflatten(0, images.shape[:2])
+        flat = torch.softmax(logits.float(), 1)
+        return flat.reshape(*images.shape[:2], *flat.shape[1:])
 
     @torch.no_grad()
     def change(self, windows: Windows, before: int, date: int) -> Tensor:
-        """Map change; see `Predictor`."""
+        """Map change; see `terrascope.evaluation.baselines.protocol.Predictor`.
+
+        Parameters
+        ----------
+        windows : Windows
+            B windows.
+        before, date : int
+            Earlier and later date, from 0.
+
+        Returns
+        -------
+        probability : Tensor of float32, shape (B, 8, H, W)
+            Of each kind.
+        """
         images = images_of(windows)
         then, now = (self.network.encode(images[:, t]) for t in (before, date))
         return torch.softmax(self.network.change(now, then).float(), 1)
@@ -243,7 +268,7 @@ def train_unet(
     chosen = settings or UNetSettings()
     torch.manual_seed(chosen.seed)
     draws = torch.Generator().manual_seed(chosen.seed)
-    network = UNet(chosen.width).to(memory_format=torch.channels_last).train()
+    network = UNet(chosen.width).train()
     optimizer = torch.optim.AdamW(network.parameters(), lr=chosen.rate, weight_decay=0.01)
     start = time.monotonic()
     for step, labels in enumerate(batches):
@@ -254,12 +279,12 @@ def train_unet(
             group["lr"] = chosen.rate * min(done * 20, 1.0) * 0.5 * (1 + math.cos(math.pi * done))
         loss = _loss(network, _without_a_sensor(labels, chosen.sensor_dropout, draws))
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
         if progress is not None:
             progress(step, float(loss.detach()))
-    return UNetPredictor(network.to(memory_format=torch.contiguous_format))
+    return UNetPredictor(network)
 
 
 def _without_a_sensor(labels: Labels, share: float, draws: torch.Generator) -> Labels:
