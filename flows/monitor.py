@@ -13,7 +13,7 @@ from terrascope.cube.executor import Executor
 from terrascope.errors import TerrascopeError
 from terrascope.watch import MonitorRun, open_executor
 
-__all__ = ["monitor"]
+__all__ = ["monitor", "run_steps"]
 
 
 def _is_transient(task: object, task_run: object, state: object) -> bool:
@@ -109,9 +109,27 @@ def monitor(file: str, dask: str | None = None) -> str:
     """
     run = MonitorRun.open(file)
     with run.logged(), open_executor(dask, memory=run.settings.memory) as executor:
-        search(run)
-        for sensor, index in run.pending_cube_batches():
-            build_cube(run, sensor, index, executor)
-        for index in run.pending_screen_batches():
-            screen(run, index, executor)
-        return publish(run)
+        return run_steps(run, executor)
+
+
+def run_steps(run: MonitorRun, executor: Executor) -> str:
+    """Take a run from its search to its report.
+
+    Parameters
+    ----------
+    run : MonitorRun
+        Being logged.
+    executor : Executor
+        Where the work runs.
+
+    Returns
+    -------
+    report : str
+        Path of ``report.html``.
+    """
+    search(run)
+    for sensor, index in run.pending_cube_batches():
+        build_cube(run, sensor, index, executor)
+    for index in run.pending_screen_batches():
+        screen(run, index, executor)
+    return publish(run)

@@ -233,7 +233,9 @@ class MonitorSettings:
         return values
 
 
-def load_monitor_file(path: str | Path, *, today: dt.date | None = None) -> MonitorSettings:
+def load_monitor_file(
+    path: str | Path, *, today: dt.date | None = None, target: str | None = None
+) -> MonitorSettings:
     """Read and check a monitor file.
 
     Parameters
@@ -242,6 +244,8 @@ def load_monitor_file(path: str | Path, *, today: dt.date | None = None) -> Moni
         A TOML file; the paths in it are relative to its folder.
     today : datetime.date, optional
         What ``last P1M`` counts from; default the current UTC date.
+    target : str, optional
+        Stands in the place of the file's ``time.target``, as a backfill needs it.
 
     Returns
     -------
@@ -263,6 +267,8 @@ def load_monitor_file(path: str | Path, *, today: dt.date | None = None) -> Moni
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"is not TOML: {error}", file=str(path)) from error
+    if target is not None and isinstance(document.get("time"), dict):
+        document["time"]["target"] = target
     return parse_monitor(document, file=str(path), base=path.resolve().parent, today=today)
 
 

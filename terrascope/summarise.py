@@ -189,7 +189,7 @@ def publish_run(run: MonitorRun) -> s.RunSummary:
         What the report says.
     """
     source = StoreLayers(run)
-    staging = open_staging(run.output, run.settings.run_id)
+    staging = open_staging(run.folder, run.settings.run_id)
     try:
         crs = run.settings.crs or mosaic_crs(run.tiles, run.aoi)
         tags = {"TERRASCOPE_MONITOR": run.settings.name, "TERRASCOPE_TARGET": run.settings.run_id}
@@ -200,7 +200,7 @@ def publish_run(run: MonitorRun) -> s.RunSummary:
         summary = summarise(run, source, events)
         write_report(staging, summary, _figures(run, source, summary, events, crs))
         write_stac(staging, summary, _zone_maps(run, source, scenes), mosaic=tuple(LAYERS.values()))
-        publish(staging, run.output)
+        publish(staging, run.folder)
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise

@@ -77,6 +77,8 @@ class MonitorRun:
         That cover the AOI.
     profile : Profile
         Of the catalog.
+    folder : Path, optional
+        Of products and run log, where that is not the output folder.
     """
 
     def __init__(
@@ -86,22 +88,31 @@ class MonitorRun:
         regions: tuple[Aoi, ...],
         tiles: tuple[Tile, ...],
         profile: Profile,
+        folder: Path | None = None,
     ) -> None:
         self.settings = settings
         self.aoi = aoi
         self.regions = regions
         self.tiles = tiles
         self.profile = profile
+        self._folder = folder
         self.stages: dict[str, StageRecord] = {}
 
     @classmethod
-    def open(cls, file: str | Path) -> MonitorRun:
+    def open(
+        cls, file: str | Path, *, target: str | None = None, folder: Path | None = None
+    ) -> MonitorRun:
         """Read and check everything a monitor file names. Nothing is searched or written.
 
         Parameters
         ----------
         file : path-like
             The monitor file.
+        target : str, optional
+            Days in the place of the file's ``time.target``.
+        folder : Path, optional
+            Of products and run log; default the output folder. The cube is the
+            output folder's in any case.
 
         Returns
         -------
@@ -119,7 +130,7 @@ class MonitorRun:
         from terrascope.geo.aoi import Aoi, read_regions
         from terrascope.geo.cover import tiles_covering
 
-        settings = load_monitor_file(file)
+        settings = load_monitor_file(file, target=target)
         profile = load_profile(settings.profile)
         require_sensors(profile, optical=settings.optical, sar=settings.sar, file=settings.file)
         if settings.bbox is not None:
@@ -127,7 +138,7 @@ class MonitorRun:
         else:
             aoi = Aoi.from_file(settings.aoi or "")
         regions = tuple(read_regions(settings.regions)) if settings.regions else ()
-        return cls(settings, aoi, regions, tuple(tiles_covering(aoi)), profile)
+        return cls(settings, aoi, regions, tuple(tiles_covering(aoi)), profile, folder)
 
     @property
     def output(self) -> Path:
@@ -139,6 +150,11 @@ class MonitorRun:
                 key="output.path",
             )
         return Path(self.settings.output)
+
+    @property
+    def folder(self) -> Path:
+        """Where products and the run log go: the output folder, unless another was named."""
+        return self._folder or self.output
 
     @cached_property
     def store(self) -> Store:
@@ -332,8 +348,8 @@ class MonitorRun:
     def search(self) -> None:
         """Search the catalog, freeze its answer in ``items.parquet``, and plan."""
         with self._stage("search") as count:
-            self.output.mkdir(parents=True, exist_ok=True)
-            self.found.table.write(self.output / "items.parquet")
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.found.table.write(self.folder / "items.parquet")
             count(planned=len(self.found.table), done=len(self.found.table))
 
     @cached_property
@@ -468,7 +484,7 @@ class MonitorRun:
                 f"least {least:.1%}; run.json lists what was quarantined, run again to retry",
                 completeness=share,
             )
-        return str(self.output / "report.html")
+        return str(self.folder / "report.html")
 
     @contextlib.contextmanager
     def logged(self) -> Iterator[None]:
@@ -481,7 +497,7 @@ class MonitorRun:
         """
         from terrascope.products.runlog import Attempt
 
-        self.output.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
         attempt = Attempt(
             started_at=dt.datetime.now(dt.UTC),
             ended_at=None,
@@ -515,7 +531,7 @@ class MonitorRun:
         from terrascope.products.runlog import RunLog
         from terrascope.summarise import completeness, cube_records, quarantined
 
-        path = self.output / "run.json"
+        path = self.folder / "run.json"
         text = path.read_text(encoding="utf-8") if path.exists() else ""
         log = RunLog.from_json(text, monitor=self.settings.name).with_attempt(attempt)
         if "plans" in self.__dict__:
