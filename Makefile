@@ -12,7 +12,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY := false
 export PREFECT_TELEMETRY_ENABLE_RESOURCE_METRICS := false
 
-.PHONY: install services demo test test-slow lint format bench wheel clean
+.PHONY: install services demo test test-slow lint format bench bench-model bench-finetune bench-ablations wheel clean
 
 install: $(VENV)/.installed
 
@@ -51,6 +51,17 @@ format: install
 
 bench: install
 	$(BIN)/python -m benchmarks
+
+# Below half an hour on two cores. MODEL=folder examines another model than the packaged one.
+bench-model: install
+	$(BIN)/python benchmarks/bench_model.py $(if $(MODEL),--model $(MODEL))
+
+# The long lane: trainings, hours on two cores.
+bench-finetune: install
+	$(BIN)/python benchmarks/bench_finetune.py $(if $(MODEL),--model $(MODEL))
+
+bench-ablations: install
+	$(BIN)/python benchmarks/bench_ablations.py
 
 wheel: install
 	$(BIN)/python -m build --wheel --no-isolation --outdir dist .

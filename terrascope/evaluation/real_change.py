@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from terrascope.data.scenes import LabelledScene
 from terrascope.evaluation.baselines.protocol import Predictor, mask_of
 from terrascope.evaluation.bench import BenchSettings, train_baselines
 from terrascope.evaluation.blending import blend
@@ -67,6 +68,14 @@ class Tile:
     window: Window
     damage: BoolArray
     weak: bool
+
+    @property
+    def scene(self) -> LabelledScene:
+        """The tile as a labelled scene: damage is vegetation loss, land cover is unknown."""
+        kinds = np.where(self.damage, ChangeKind.VEGETATION_LOSS, ChangeKind.NONE).astype(np.uint8)
+        kinds[~self.observed] = ChangeKind.OUTSIDE
+        unknown = np.zeros((2, *self.damage.shape), np.uint8)
+        return LabelledScene(self.name, self.window, unknown, {(0, 1): kinds})
 
     @property
     def observed(self) -> BoolArray:

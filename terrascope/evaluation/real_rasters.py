@@ -21,7 +21,15 @@ from terrascope.readers.files import FileAccess
 from terrascope.sensors import S1_BANDS, S2_BANDS
 from terrascope.types import AssetRef, FloatArray, SceneRef
 
-__all__ = ["RealItem", "load_items", "optical_of", "radar_of", "read_raster", "window_of"]
+__all__ = [
+    "RealItem",
+    "centre_m",
+    "load_items",
+    "optical_of",
+    "radar_of",
+    "read_raster",
+    "window_of",
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,6 +172,26 @@ def radar_of(items: Sequence[RealItem]) -> Stack:
         [np.stack([read_raster(item, band) for band in S1_BANDS]) for item in items]
     ).astype(np.float32)
     return Stack("sentinel-1", values, list(S1_BANDS), [item.day for item in items], "dB")
+
+
+def centre_m(item: RealItem) -> tuple[float, float]:
+    """Return the centre of an item, for blocks of a spatial cross-validation.
+
+    Parameters
+    ----------
+    item : RealItem
+        With a bounding box in degrees.
+
+    Returns
+    -------
+    y, x : tuple of float
+        Metres north of the equator and east of Greenwich, at the item's own latitude.
+    """
+    west, south, east, north = item.document["bbox"]
+    latitude = (south + north) / 2
+    degree_m = 111_320.0
+    x = (west + east) / 2 * degree_m * math.cos(math.radians(latitude))
+    return latitude * degree_m, x
 
 
 def window_of(item: RealItem, optical: Stack | None, radar: Stack | None) -> Window:

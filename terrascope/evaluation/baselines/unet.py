@@ -303,7 +303,8 @@ def _loss(network: UNet, labels: Labels) -> Tensor:
     there = labels.cover.flatten(0, 1).flatten(1).any(1)
     with torch.autocast("cpu", torch.bfloat16):
         features = network.encode(flat)
-        cover = network.cover([level[there] for level in features])
+        # A batch without labels on any date has no cover to learn.
+        cover = network.cover([level[there] for level in features]) if there.any() else None
         changed = None
         if labels.changes:
             place = [(b * dates + t0, b * dates + t1) for b, t0, t1, _ in labels.changes]
@@ -313,7 +314,7 @@ def _loss(network: UNet, labels: Labels) -> Tensor:
             )
     wanted = labels.cover.flatten(0, 1)[there] - 1
     wanted[wanted < 0] = _IGNORED
-    loss = _mean_entropy(cover, wanted)
+    loss = torch.zeros(()) if cover is None else _mean_entropy(cover, wanted)
     if changed is not None:
         kinds = torch.stack([kind for *_, kind in labels.changes])
         kinds = torch.where(kinds == ChangeKind.OUTSIDE, _IGNORED, kinds)
