@@ -8,7 +8,7 @@ from __future__ import annotations
 import concurrent.futures
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Protocol, TypeVar
 
 __all__ = ["DaskExecutor", "Executor", "ThreadExecutor"]
@@ -109,10 +109,13 @@ class DaskExecutor:
         Connected to a scheduler.
     retries : int
         How often a call is repeated when its worker dies or it fails.
+    resources : mapping of str to float or None
+        What a call needs of its worker, as the workers declare it; for instance one ``GPU``.
     """
 
     client: Any
     retries: int = 2
+    resources: Mapping[str, float] | None = None
 
     @property
     def threads_per_worker(self) -> int:
@@ -156,4 +159,5 @@ class DaskExecutor:
                 self.client.cancel(list(running.futures), reason="the batch ended")
 
     def _submit(self, function: Callable[..., Any], call: tuple[Any, ...]) -> Any:
-        return self.client.submit(function, *call, pure=False, retries=self.retries)
+        needs = {"resources": dict(self.resources)} if self.resources else {}
+        return self.client.submit(function, *call, pure=False, retries=self.retries, **needs)
