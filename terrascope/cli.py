@@ -14,7 +14,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -107,6 +107,27 @@ def demo(
             report = _run_flow(file, dask)
     typer.echo(str(score_demo(output / "result", archive)))
     typer.echo(f"report: {report}")
+
+
+@app.command()
+def export(
+    out: Annotated[Path, typer.Argument(help="Output folder of a run.", metavar="OUT")],
+    destination: Annotated[
+        str,
+        typer.Argument(
+            help="A folder, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX.",
+            metavar="DESTINATION",
+        ),
+    ],
+    workers: Annotated[int, typer.Option(help="Files on their way at a time.", min=1)] = 4,
+) -> None:
+    """Copy maps, events, report and STAC items elsewhere, verified; run again to go on."""
+    from terrascope.products.export import export_products
+    from terrascope.progress import shown
+
+    with shown():
+        result = export_products(out, destination, workers=workers)
+    typer.echo(str(result))
 
 
 @app.command("serve-catalog")
@@ -235,6 +256,26 @@ def train(
         )
     for line in outcome_lines(outcome):
         typer.echo(line)
+
+
+@data_app.command("priors")
+def gather_data_priors(
+    out: Annotated[Path, typer.Option(help="File to write; the package's is data/priors.json.")],
+    scenes: Annotated[int, typer.Option(help="Simulated labels to look through.", min=1)] = 800,
+    seed: Annotated[int, typer.Option(help="Of the first one.", min=0)] = 10_000_000,
+) -> None:
+    """Gather what is true of simulated scenes: wrong options are drawn from it."""
+    from terrascope.data.gather import gather_priors, label_only_scenes
+    from terrascope.progress import report_progress, shown
+
+    def told() -> Iterator[Any]:
+        for number, scene in enumerate(label_only_scenes(scenes, seed=seed)):
+            report_progress("scenes", number, scenes)
+            yield scene
+
+    with shown():
+        gather_priors(told()).save(out)
+    typer.echo(f"priors: {out}")
 
 
 def main() -> None:
