@@ -127,10 +127,10 @@ def build_model(
     loaded = TerrascopeModel.from_pretrained(folder, dtype=torch.float32)
     weigh(loaded.config, recipe.losses)
     loaded.config.injection = recipe.mechanism.injection
-    if recipe.adapters.rank:
-        _adapt(loaded, recipe)
     own = load_tokenizer(folder)
     loaded.config.check_tokenizer(own)
+    if recipe.adapters.rank:
+        _adapt(loaded, own, recipe)
     return loaded, own, TerrascopeProcessor.from_pretrained(folder)
 
 
@@ -150,7 +150,8 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     if (folder / NanoTokenizer.vocab_files_names["vocab_file"]).is_file() and not (
         folder / "merges.txt"
     ).is_file():
-        return NanoTokenizer.from_pretrained(folder)
+        nano: NanoTokenizer = NanoTokenizer.from_pretrained(folder)
+        return nano
     from transformers import AutoTokenizer
 
     found: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder)
@@ -224,7 +225,7 @@ def save_model(
 
             save_adapters(model, folder / "adapters")
             merge_adapters(model)
-        model.to(stored)
+        model.to(dtype=stored)  # type: ignore[call-arg]
         model.save_pretrained(folder)
         return
     weights = {}

@@ -265,8 +265,9 @@ def fine_tune(
         scores = score_pixels(probabilities, truth, known)
         for number in parts:
             own = [n for n in range(len(scenes)) if fold[n] == number]
-            chosen = ([values[n] for n in own] for values in (probabilities, truth, known))
-            by_fold[number] = score_pixels(*chosen)
+            by_fold[number] = score_pixels(
+                [probabilities[n] for n in own], [truth[n] for n in own], [known[n] for n in own]
+            )
     _write(out, settings, temperatures, scores, by_fold)
     return Outcome(out, probabilities, scores, by_fold)
 

@@ -113,7 +113,8 @@ class Trainer:
         self.skipped = 0
         self.able = {name for name, p in self.model.named_parameters() if p.requires_grad}
         layout = torch.channels_last
-        self.model.to(device=self.accelerator.device, memory_format=layout)  # type: ignore[call-overload]
+        place = {"device": self.accelerator.device, "memory_format": layout}
+        nn.Module.to(self.model, **place)
         self.mean = WeightMean(self.model, self.recipe.optimizer.mean_decay)
         self.progress = Progress(0, 0, 0, 0.0, self.recipe.digest)
 
@@ -336,7 +337,7 @@ def _stage_settings(model: TerrascopeModel, stage: Stage) -> Iterator[None]:
         config.language_weight = kept
         if side is not None:
             config.nano.window_size = side
-        model.eval()
+        model.train(mode=False)
 
 
 def _is_due(done: int, every: int) -> bool:

@@ -110,8 +110,9 @@ def count_terms(batch: TrainingBatch, config: TerrascopeConfig) -> Tensor:
         In the order of `TERMS`: taught tokens, judged masks (twice), masks with a judged pixel
         near their boundary, dates with both sensors.
     """
-    measure = (config.measure_token_id, config.measure_end_token_id)
-    tokens = sum(sum(taught_tokens(query, measure)) for query in batch.queries)
+    opening, closing = config.measure_token_id, config.measure_end_token_id
+    measure = None if opening is None or closing is None else (opening, closing)
+    tokens = sum(taught_tokens(query, measure).count(True) for query in batch.queries)
     valid = observed_pixels(batch)
     masks = int(valid.flatten(1).any(1).sum()) if len(valid) else 0
     near = 0

@@ -86,9 +86,8 @@ def freeze(model: nn.Module, frozen: Sequence[str], able: Collection[str] | None
     ConfigError
         If there is no such part, the model has nothing of it, or nothing is left to learn.
     """
-    for part in frozen:
-        if part not in PARTS:
-            raise ConfigError(f"frozen part {part!r}: expected some of {', '.join(PARTS)}")
+    if unknown := [part for part in frozen if part not in PARTS]:
+        raise ConfigError(f"frozen part {unknown[0]!r}: expected some of {', '.join(PARTS)}")
     found: set[str | None] = set()
     learning = 0
     for name, parameter in model.named_parameters():

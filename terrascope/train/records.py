@@ -138,7 +138,8 @@ def _plot(
         points = [(r["step"], r[key]) for r in records if r.get(key) is not None]
         if not points:
             continue
-        steps, values = zip(*points, strict=True)
+        steps = [step for step, _ in points]
+        values = [value for _, value in points]
         colour = f"C{number}"
         if smooth:
             panel.plot(steps, values, color=colour, alpha=0.25, lw=0.7)

@@ -114,7 +114,7 @@ def evaluating(model: TerrascopeModel) -> Iterator[None]:
         In the meantime nothing is recorded for gradients.
     """
     training = model.training
-    model.eval()
+    model.train(mode=False)
     try:
         with torch.no_grad():
             yield

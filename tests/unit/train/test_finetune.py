@@ -171,7 +171,7 @@ def test_folders_of_masks_become_scenes(tmp_path: Path) -> None:
         values = scene.window.optical.observed_values()
         reds = values[:, list(scene.window.optical.bands).index("red")]
         assert np.allclose(
-            reds, expected.window.optical.values[:, S2_BANDS.index("red")], atol=1e-4
+            reds, expected.window.optical.values[:, list(S2_BANDS).index("red")], atol=1e-4
         )
     water, _ = scenes_of(read_labelled(tmp_path), "water")
     assert np.array_equal(water[0].mask("water", (-1, 1)), made[0].mask(LOSS, (0, 1)))
