@@ -30,7 +30,7 @@ _NEIGHBOURS = (
 )
 """Bands next to each other in the spectrum, between which no surface has an edge."""
 _APART, _RATIO = 0.05, 1.7
-"""Neighbours differ when more than half of the brighter pixels do, by this much and this factor."""
+"""Neighbours differ when their medians and most brighter pixels do, by this much and factor."""
 _FEWEST = 16
 """Pixels below which a median says nothing about bands."""
 _LOUDEST_DB, _QUIETEST_DB = 25.0, -60.0
@@ -135,16 +135,22 @@ def _check_neighbours(values: FloatArray, bands: tuple[str, ...]) -> None:
         both = np.isfinite(a) & np.isfinite(b)
         if np.count_nonzero(both) < _FEWEST:
             continue
-        # Pixel by pixel: where a window is half water, medians of two bands may fall on
-        # different sides of the shore. On dark pixels no two bands can be told apart.
-        both &= np.maximum(a, b) > 2 * _APART
-        low, high = np.minimum(a[both], b[both]), np.maximum(a[both], b[both])
-        apart = (high - low > _APART) & (high > _RATIO * np.maximum(low, 0.0))
-        upward = np.count_nonzero(apart & (b[both] > a[both]))
-        downward = np.count_nonzero(apart) - upward
-        if max(upward, downward) > max(low.size / 2, _FEWEST):
+        low, high = sorted((float(np.median(a[both])), float(np.median(b[both]))))
+        if high - low > _APART and high > _RATIO * max(low, 0.0) and _most_differ(a[both], b[both]):
             raise ValueError(
                 f"sentinel-2: {one} and {other} lie side by side in the spectrum, but their "
                 f"medians are {float(np.median(a[both])):.3f} and {float(np.median(b[both])):.3f}: "
                 "the order of the bands is wrong; expected the names in the array's order"
             )
+
+
+def _most_differ(a: FloatArray, b: FloatArray) -> bool:
+    """Tell whether one of two bands is the brighter one on most pixels that are not dark.
+
+    Where a window is half water, medians of two bands may fall on different sides of the shore.
+    """
+    told = np.maximum(a, b) > 2 * _APART
+    low, high = np.minimum(a, b)[told], np.maximum(a, b)[told]
+    apart = (high - low > _APART) & (high > _RATIO * np.maximum(low, 0.0))
+    upward = np.count_nonzero(apart & (b > a)[told])
+    return max(upward, np.count_nonzero(apart) - upward) > low.size / 2
