@@ -111,8 +111,9 @@ class MaskDecoder(nn.Module):
         size, (rows, columns) = seen.shape[1], seen.shape[2:]
         gain, shift, read, bias = weights.split([size, size, size, 1], dim=1)
         features = functional.gelu(torch.addcmul(shift, seen.flatten(2), 1 + gain))
-        logits = torch.bmm(read.transpose(1, 2), features)[:, 0] / math.sqrt(size) + bias[:, 0]
-        return logits.reshape(-1, rows, columns)
+        flat = torch.bmm(read.transpose(1, 2), features)[:, 0] / math.sqrt(size) + bias[:, 0]
+        logits: Tensor = flat.reshape(-1, rows, columns)
+        return logits
 
     def _query(self, cells: Tensor, present: Tensor, prompts: MaskPrompts) -> Tensor:
         """Let the state read the cells of its dates, shape (M, query size)."""
