@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 from transformers import PreTrainedTokenizerBase
@@ -19,8 +20,12 @@ from terrascope.vocabulary import LAND_COVER, image_indicator
 
 __all__ = ["STORED", "answer_ids", "build_model", "indicator_id", "nano_config", "save_model"]
 
-STORED = torch.bfloat16
-"""How weights are stored; see `save_model`."""
+STORED = MappingProxyType({"nano": torch.float16, "internvl": torch.bfloat16})
+"""How weights are stored, by backbone.
+
+The nano's are below 2 in size: float16 rounds them by 0.02 %, bfloat16 by 0.16 %. The 8b computes
+in the type of its weights, and its activations leave the range of float16.
+"""
 
 
 def nano_config(
@@ -197,7 +202,6 @@ def save_model(
     model: TerrascopeModel,
     tokenizer: PreTrainedTokenizerBase,
     processor: TerrascopeProcessor,
-    stored: torch.dtype = STORED,
 ) -> None:
     """Write a model so that it loads with `from_pretrained`, its weights in 16 bit.
 
@@ -206,16 +210,16 @@ def save_model(
     folder : Path
         Made where it does not exist.
     model : TerrascopeModel
-        Rounded in place: what is evaluated afterwards is what was stored.
+        Rounded in place: what is evaluated afterwards is what was stored (`STORED`). A nano
+        loads in float32.
     tokenizer : PreTrainedTokenizerBase
         Saved with it.
     processor : TerrascopeProcessor
         Saved with it.
-    stored : torch.dtype
-        Of the file. The model loads in float32 whatever it is.
     """
     from safetensors.torch import save_file
 
+    stored = STORED[model.config.backbone]
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save_pretrained(folder)
     processor.save_pretrained(folder)
