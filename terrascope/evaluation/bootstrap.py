@@ -40,11 +40,23 @@ class Interval:
     level: float = 0.95
 
     def as_dict(self) -> dict[str, float]:
-        """Return it for JSON."""
+        """Return it for JSON.
+
+        Returns
+        -------
+        found : dict
+            Value and both ends.
+        """
         return {"value": self.value, "low": self.low, "high": self.high}
 
     def percent(self) -> str:
-        """Return it as text, in percent."""
+        """Return it as text.
+
+        Returns
+        -------
+        text : str
+            In percent, the ends in brackets.
+        """
         return f"{100 * self.value:.1f} [{100 * self.low:.1f}, {100 * self.high:.1f}]"
 
 
