@@ -13,16 +13,29 @@ from terrascope.cube.executor import Executor
 from terrascope.errors import TerrascopeError
 from terrascope.watch import MonitorRun, open_executor
 
-__all__ = ["monitor", "run_steps"]
+__all__ = ["is_transient", "monitor", "run_steps"]
 
 
-def _is_transient(task: object, task_run: object, state: object) -> bool:
-    """Retry what a retry can help: nothing that is wrong in itself."""
+def is_transient(task: object, task_run: object, state: object) -> bool:
+    """Retry what a retry can help: nothing that is wrong in itself.
+
+    Parameters
+    ----------
+    task, task_run : object
+        Whose it is.
+    state : object
+        Of a task that failed.
+
+    Returns
+    -------
+    again : bool
+        True where the error says so.
+    """
     error = getattr(state, "data", None)
     return isinstance(error, TerrascopeError) and error.transient
 
 
-@task(cache_policy=NO_CACHE, retries=1, retry_delay_seconds=10, retry_condition_fn=_is_transient)
+@task(cache_policy=NO_CACHE, retries=1, retry_delay_seconds=10, retry_condition_fn=is_transient)
 def search(run: MonitorRun) -> None:
     """Search the catalog and freeze what it answers.
 
@@ -38,7 +51,7 @@ def search(run: MonitorRun) -> None:
     cache_policy=NO_CACHE,
     retries=2,
     retry_delay_seconds=10,
-    retry_condition_fn=_is_transient,
+    retry_condition_fn=is_transient,
     task_run_name="cube {sensor} {index}",
 )
 def build_cube(run: MonitorRun, sensor: str, index: int, executor: Executor) -> None:

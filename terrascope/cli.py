@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -69,6 +69,30 @@ def monitor(file: MonitorFile, dask: DaskAddress = None) -> None:
     with shown():
         report = _run_flow(file, dask)
     typer.echo(_outcome(Path(report)))
+    typer.echo(f"report: {report}")
+
+
+@app.command()
+def backfill(
+    file: MonitorFile,
+    first: Annotated[str, typer.Option("--from", help="First day.", metavar="YYYY-MM-DD")],
+    last: Annotated[str, typer.Option("--to", help="Last day.", metavar="YYYY-MM-DD")],
+    order: Annotated[
+        str, typer.Option(help="Computed first: oldest, newest, or shuffled.")
+    ] = "oldest",
+    dask: DaskAddress = None,
+) -> None:
+    """Run a monitor file for every period of a range of dates; run it again to go on."""
+    _quiet_environment()
+    from terrascope.backfill import Backfill
+    from terrascope.progress import shown
+
+    periods = Backfill.open(file, first, last).ordered(order)
+    with shown():
+        from flows.backfill import backfill as flow
+
+        report = _call_flow(lambda: flow(str(file), first, last, order, dask))
+    typer.echo(f"periods: {len(periods)}, in {Path(report).parent / 'periods'}")
     typer.echo(f"report: {report}")
 
 
@@ -320,11 +344,15 @@ def _outcome(report: Path) -> str:
 def _run_flow(file: Path, dask: str | None) -> str:
     from flows.monitor import monitor as flow
 
+    return _call_flow(lambda: flow(str(file), dask=dask))
+
+
+def _call_flow(flow: Callable[[], str]) -> str:
     for handler in logging.getLogger().handlers:
         handler.addFilter(_is_not_ours)
     with _quiet_interrupt():
         _start_local_api()
-        return flow(str(file), dask=dask)
+        return flow()
 
 
 @contextlib.contextmanager

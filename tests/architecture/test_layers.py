@@ -35,6 +35,7 @@ TOP_LEVEL = {
     "__init__",
     "__main__",
     "access",
+    "backfill",
     "config",
     "cli",
     "demo",

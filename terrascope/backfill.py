@@ -1,0 +1,184 @@
+"""A backfill: one monitor run for each period of a range of dates, in any order.
+
+All runs share the monitor file's grid and its cube, so a baseline that two of them compare with
+is read once. Each publishes into ``OUT/periods/FIRST_LAST/``, what a live run of that period
+publishes. In the end the newest period is published in ``OUT`` itself, as the live run would have
+left it; what has to see all dates in their order is done there, once.
+
+Nothing records how far a backfill has come but the cube's ledgers and the products themselves.
+One that was killed is started again and does what is missing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime as dt
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from terrascope.config import load_monitor_file
+from terrascope.errors import ConfigError
+from terrascope.periods import Period
+from terrascope.watch import MonitorRun
+
+__all__ = ["ORDERS", "Backfill"]
+
+ORDERS = ("oldest", "newest", "shuffled")
+"""Which period is computed first; the result is the same."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Backfill:
+    """The periods of a backfill; make it with `Backfill.open`.
+
+    Parameters
+    ----------
+    file : Path
+        The monitor file.
+    periods : tuple of Period
+        In order of time.
+    output : Path
+        The output folder of the monitor file.
+    memory : int
+        Bytes per worker.
+    """
+
+    file: Path
+    periods: tuple[Period, ...]
+    output: Path
+    memory: int
+
+    @classmethod
+    def open(cls, file: str | Path, first: str, last: str) -> Backfill:
+        """Read a monitor file and split a range of dates. Nothing is searched or written.
+
+        Parameters
+        ----------
+        file : path-like
+            The monitor file; its own target is left aside.
+        first, last : str
+            Days, ``YYYY-MM-DD``, both included; widened to whole periods of the file's
+            cadence.
+
+        Returns
+        -------
+        backfill : Backfill
+            Every period of it can be run.
+
+        Raises
+        ------
+        ConfigError
+            If the file cannot be used, the range is empty, or a period of it is one of
+            the baseline.
+        PlanError
+            If the AOI lies where there are no UTM zones.
+        """
+        settings = load_monitor_file(file)
+        try:
+            days = dt.date.fromisoformat(first), dt.date.fromisoformat(last)
+            periods = settings.cadence.periods(*days)
+        except ValueError as error:
+            raise ConfigError(
+                f"{error}; expected the first and the last day, YYYY-MM-DD", key="--from, --to"
+            ) from error
+        for period in periods:
+            load_monitor_file(file, target=target_of(period))
+        return cls(Path(file), periods, MonitorRun.open(file).output, settings.memory)
+
+    def ordered(self, order: str = "oldest") -> tuple[Period, ...]:
+        """Return the periods in an order of work.
+
+        Parameters
+        ----------
+        order : str
+            One of `ORDERS`.
+
+        Returns
+        -------
+        periods : tuple of Period
+            ``shuffled`` is the same for the same periods.
+
+        Raises
+        ------
+        ConfigError
+            If `order` is another.
+        """
+        if order not in ORDERS:
+            raise ConfigError(f"found {order!r}; expected one of: {', '.join(ORDERS)}", key="order")
+        places = np.arange(len(self.periods))
+        if order == "newest":
+            places = places[::-1]
+        if order == "shuffled":
+            places = np.random.default_rng(self.periods[0].index).permutation(places)
+        return tuple(self.periods[place] for place in places)
+
+    def run(self, period: Period) -> MonitorRun:
+        """Return the run of one period, with its products in a folder of their own.
+
+        Parameters
+        ----------
+        period : Period
+            One of `periods`.
+
+        Returns
+        -------
+        run : MonitorRun
+            To be taken through the steps of a monitor.
+        """
+        target = target_of(period)
+        folder = self.output / "periods" / target.replace("/", "_")
+        return self._like_the_first(MonitorRun.open(self.file, target=target, folder=folder))
+
+    def last_run(self) -> MonitorRun:
+        """Return the run of the newest period, with its products in the output folder.
+
+        Returns
+        -------
+        run : MonitorRun
+            To be taken through the steps of a monitor when all periods are in the
+            store. It finds them there, so that a stage which folds dates in their order
+            folds all of them at once.
+        """
+        return self._like_the_first(MonitorRun.open(self.file, target=target_of(self.periods[-1])))
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Keep other runs of this output out until all periods are done.
+
+        Yields
+        ------
+        None
+            The store is held by this process.
+        """
+        with self._first.store.writing():
+            yield
+
+    @cached_property
+    def _first(self) -> MonitorRun:
+        return MonitorRun.open(self.file, target=target_of(self.periods[0]))
+
+    def _like_the_first(self, run: MonitorRun) -> MonitorRun:
+        """Give a run the optical bands that live runs, in order of time, would have settled on."""
+        if run.settings.optical is not None:
+            run.optical_bands = self._first.optical_bands
+        return run
+
+
+def target_of(period: Period) -> str:
+    """Return a period as a monitor file states a target.
+
+    Parameters
+    ----------
+    period : Period
+        The period.
+
+    Returns
+    -------
+    target : str
+        First and last day.
+    """
+    return f"{period.start}/{period.end}"
