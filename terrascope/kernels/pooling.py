@@ -1,0 +1,144 @@
+"""Fusing screen and model: a weighted sum of log-odds, its weights fitted by likelihood."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from terrascope.types import BoolArray, FloatArray
+
+__all__ = ["EVEN", "LogOddsPool", "fit_pool", "log_odds"]
+
+_BOUND = 10.0
+"""Of log-odds: no model of noise holds at 1 in 20,000."""
+
+
+@dataclasses.dataclass(frozen=True)
+class LogOddsPool:
+    """A logarithmic opinion pool [1]_ of two probabilities.
+
+    Parameters
+    ----------
+    bias : float
+        Added to the log-odds.
+    screen, model : float
+        Weights of the two.
+    version : str
+        Which fit this is; part of the key of every map made with it.
+
+    References
+    ----------
+    .. [1] Genest and Zidek (1986), Statistical Science 1, 114-135.
+    """
+
+    bias: float
+    screen: float
+    model: float
+    version: str
+
+    def __call__(self, screen: FloatArray, model: FloatArray) -> FloatArray:
+        """Fuse.
+
+        Parameters
+        ----------
+        screen : ndarray of float32
+            Probability, NaN where not observed.
+        model : ndarray of float32, same shape
+            Probability, NaN where the model did not look.
+
+        Returns
+        -------
+        probability : ndarray of float32, same shape
+            That of the screen where the model did not look; NaN where the screen saw nothing.
+        """
+        total = self.bias + self.screen * log_odds(screen) + self.model * log_odds(model)
+        fused = 0.5 + 0.5 * np.tanh(np.asarray(total, np.float32) / 2)
+        return np.where(np.isfinite(model), fused, screen).astype(np.float32)
+
+
+EVEN = LogOddsPool(0.0, 0.5, 0.5, "even-1")
+"""Both trusted alike: used where no fit came with a model."""
+
+
+def log_odds(probability: FloatArray) -> FloatArray:
+    """Return log-odds, bounded.
+
+    Parameters
+    ----------
+    probability : ndarray of float32
+        0 to 1, NaN where missing.
+
+    Returns
+    -------
+    odds : ndarray of float32
+        -10 to 10; NaN where missing.
+    """
+    with np.errstate(divide="ignore"):
+        p = probability.astype(np.float64)
+        odds = np.log(p) - np.log1p(-p)
+    return np.clip(odds, -_BOUND, _BOUND).astype(np.float32)
+
+
+def fit_pool(
+    screen: FloatArray,
+    model: FloatArray,
+    changed: BoolArray,
+    *,
+    version: str,
+    ridge: float = 1.0,
+) -> LogOddsPool:
+    """Fit the weights by penalised maximum likelihood: logistic regression on log-odds.
+
+    Parameters
+    ----------
+    screen, model : ndarray of float32, shape (n,)
+        Probabilities of pixels that both saw.
+    changed : ndarray of bool, shape (n,)
+        The truth.
+    version : str
+        Name of the fit.
+    ridge : float
+        Weight of the penalty that draws the two weights towards a half, in pixels.
+
+    Returns
+    -------
+    pool : LogOddsPool
+        With weights of at least 0: evidence is never turned around.
+
+    Raises
+    ------
+    ValueError
+        If there is no pixel of either kind.
+    """
+    if not changed.any() or changed.all():
+        raise ValueError("a fit needs pixels that changed and pixels that did not")
+    columns = [np.ones(len(changed)), log_odds(screen), log_odds(model)]
+    design = np.stack([np.asarray(c, np.float64) for c in columns], 1)
+    kept = [0, 1, 2]
+    while True:
+        weights = _newton(design[:, kept], changed, ridge, free=kept)
+        wrong = [kept[i] for i in range(1, len(kept)) if weights[i] < 0]
+        if not wrong:
+            break
+        kept.remove(wrong[0])
+    full = np.zeros(3)
+    full[kept] = weights
+    return LogOddsPool(float(full[0]), float(full[1]), float(full[2]), version)
+
+
+def _newton(design: np.ndarray, changed: BoolArray, ridge: float, free: list[int]) -> np.ndarray:
+    """Newton's method for a concave likelihood; the bias is not penalised."""
+    centre = np.array([0.0 if i == 0 else 0.5 for i in free])
+    penalty = np.diag([1e-9 if i == 0 else ridge for i in free])
+    weights = centre.copy()
+    for _ in range(100):
+        p = 0.5 + 0.5 * np.tanh(design @ weights / 2)
+        slope = design.T @ (changed - p) - penalty @ (weights - centre)
+        curve = (design * (p * (1 - p))[:, None]).T @ design + penalty
+        step = np.linalg.solve(curve, slope)
+        step *= min(1.0, 4.0 / max(float(np.abs(step).max()), 1e-12))
+        weights = weights + step
+        if np.abs(step).max() < 1e-9:
+            break
+    return np.asarray(weights)
