@@ -87,6 +87,22 @@ def screen(run: MonitorRun, index: int, executor: Executor) -> None:
     run.screen(index, executor)
 
 
+@task(cache_policy=NO_CACHE, task_run_name="reason {index}")
+def reason(run: MonitorRun, index: int, executor: Executor) -> None:
+    """Let the model look at one batch of tiles.
+
+    Parameters
+    ----------
+    run : MonitorRun
+        The run.
+    index : int
+        Batch of tiles.
+    executor : Executor
+        Where the work runs.
+    """
+    run.reason(index, executor)
+
+
 @task(cache_policy=NO_CACHE)
 def publish(run: MonitorRun) -> str:
     """Write maps, events, report and STAC items, and make them visible.
@@ -145,4 +161,6 @@ def run_steps(run: MonitorRun, executor: Executor) -> str:
         build_cube(run, sensor, index, executor)
     for index in run.pending_screen_batches():
         screen(run, index, executor)
+    for index in run.pending_reason_batches(executor):
+        reason(run, index, executor)
     return publish(run)

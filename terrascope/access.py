@@ -93,7 +93,8 @@ def open_maps(
     zone : str, optional
         UTM zone such as ``"33N"``; may be left out where there is only one.
     run_id : str, optional
-        First and last day of the target, ``"2020-09-01_2020-09-30"``; likewise.
+        First and last day of the target, ``"2020-09-01_2020-09-30"``; likewise. With
+        ``_model`` behind it, the maps that a model has seen; they are taken where both fit.
     resolution_m : int, optional
         Pixel size; likewise.
 
@@ -137,6 +138,8 @@ def _choose(store: Store, kind: str, wanted: Mapping[str, object]) -> str:
     fitting = [
         g for g, parts in own.items() if all(_FACTS[n](parts) == v for n, v in asked.items())
     ]
+    if "run_id" not in asked:  # what a model has seen stands before the screen it was made from
+        fitting = [g for g in fitting if f"{g}_model" not in fitting]
     if len(fitting) == 1:
         return fitting[0]
     request = ", ".join([kind, *(f"{name} {value!r}" for name, value in asked.items())])

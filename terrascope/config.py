@@ -13,7 +13,7 @@ import os
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import pydantic
 from pydantic import BaseModel, ConfigDict, Field
@@ -22,7 +22,14 @@ from terrascope.errors import ConfigError
 from terrascope.periods import EPOCH, Cadence, Period
 from terrascope.sensors import S2_BANDS
 
-__all__ = ["MonitorSettings", "TimeWindow", "load_monitor_file", "parse_memory", "parse_monitor"]
+__all__ = [
+    "ModelChoice",
+    "MonitorSettings",
+    "TimeWindow",
+    "load_monitor_file",
+    "parse_memory",
+    "parse_monitor",
+]
 
 _LAST = re.compile(r"last P([1-9]\d{0,3})([DM])")
 _NUMBER_ERRORS = (
@@ -79,6 +86,13 @@ class _Screen(_Table):
     threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
 
 
+class _Model(_Table):
+    name: Annotated[str, Field(min_length=1)]
+    budget: Any = "screened"
+    audit: Annotated[int, Field(ge=0)] = 200
+    micro_batch: Annotated[int, Field(ge=1, le=1024)] = 4
+
+
 class _Run(_Table):
     minimum_completeness: Annotated[float, Field(ge=0, le=1)] = 0.95
 
@@ -96,6 +110,7 @@ class _File(_Table):
     sensors: _Sensors
     cube: _Cube = Field(default_factory=_Cube)
     screen: _Screen = Field(default_factory=_Screen)
+    model: _Model | None = None
     run: _Run = Field(default_factory=_Run)
     output: _Output
 
@@ -130,6 +145,28 @@ class TimeWindow:
         """
         found = {p for start, end in self.spans for p in cadence.periods(start, end)}
         return tuple(sorted(found))
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelChoice:
+    """The ``[model]`` table: which model looks at what the screen found.
+
+    Parameters
+    ----------
+    name : str
+        Absolute path of a folder, or ``NAME@promoted``.
+    budget : str or float
+        ``"all"`` windows, the ``"screened"`` ones, or a share of all windows, above 0 to 1.
+    audit : int
+        Windows looked at among those left out, to know what was given up.
+    micro_batch : int
+        Windows that are run together.
+    """
+
+    name: str
+    budget: str | float
+    audit: int
+    micro_batch: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -180,6 +217,8 @@ class MonitorSettings:
         Absolute path or object store URL.
     min_area_ha : float
         Smallest event.
+    model : ModelChoice or None
+        None screens only.
     """
 
     file: str
@@ -208,6 +247,7 @@ class MonitorSettings:
     minimum_completeness: float
     output: str
     min_area_ha: float
+    model: ModelChoice | None = None
 
     @property
     def run_id(self) -> str:
@@ -224,6 +264,8 @@ class MonitorSettings:
         """
         values = dataclasses.asdict(self)
         values["cadence"] = str(self.cadence)
+        if self.model is None:
+            del values["model"]
         for key in ("target", "baseline"):
             window: TimeWindow = getattr(self, key)
             values[key] = {
@@ -356,6 +398,7 @@ def parse_monitor(
         minimum_completeness=raw.run.minimum_completeness,
         output=_resolve_output(raw.output.path, base, file),
         min_area_ha=raw.output.min_area_ha,
+        model=_model_choice(raw.model, base, file),
     )
 
 
@@ -395,13 +438,28 @@ def parse_memory(text: str, *, file: str = "", key: str = "memory") -> int:
     return size
 
 
+def _model_choice(raw: _Model | None, base: Path, file: str) -> ModelChoice | None:
+    """Resolve the model's folder and check the budget."""
+    if raw is None:
+        return None
+    budget = raw.budget
+    share = isinstance(budget, int | float) and not isinstance(budget, bool) and 0 < budget <= 1
+    if not share and budget not in ("all", "screened"):
+        raise ConfigError(
+            f"found {budget!r}; expected 'all', 'screened', or a share above 0 and up to 1",
+            file=file,
+            key="model.budget",
+        )
+    name = raw.name if "@" in raw.name else _resolve_path(raw.name, base) or raw.name
+    return ModelChoice(name, float(budget) if share else str(budget), raw.audit, raw.micro_batch)
+
+
 def _refuse_later_tables(document: dict[str, Any], file: str) -> None:
-    """Say plainly that this version screens only, instead of ignoring what was asked."""
-    for table in ("alerts", "model", "questions"):
+    """Say plainly what this version cannot do, instead of ignoring what was asked."""
+    for table in ("alerts", "questions"):
         if table in document:
             raise ConfigError(
-                f"found [{table}]; this version compares target with baseline by the statistical "
-                "screen alone: leave the table out",
+                f"found [{table}]; this version compares target with baseline: leave the table out",
                 file=file,
                 key=table,
             )
@@ -438,10 +496,10 @@ def _expected_number(location: tuple[int | str, ...]) -> str:
     """Say what range of numbers a key takes; empty where it states none."""
     model: type[BaseModel] = _File
     for part in location[:-1]:
-        annotation = model.model_fields.get(str(part), Field()).annotation
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+        table = _table_of(model.model_fields.get(str(part), Field()).annotation)
+        if table is None:
             return ""
-        model = annotation
+        model = table
     field = model.model_fields[str(location[-1])]
     bounds = {
         name: getattr(limit, name)
@@ -459,12 +517,18 @@ def _expected_number(location: tuple[int | str, ...]) -> str:
     return f"{kind} of at least {low}" if "ge" in bounds else f"{kind} greater than {low}"
 
 
+def _table_of(annotation: Any) -> type[BaseModel] | None:
+    """Return the table that a key holds, also one that may be left out."""
+    for kind in (annotation, *get_args(annotation)):
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            return kind
+    return None
+
+
 def _known_keys(location: tuple[int | str, ...]) -> list[str]:
     model: type[BaseModel] = _File
     for part in location:
-        annotation = model.model_fields[str(part)].annotation
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            model = annotation
+        model = _table_of(model.model_fields[str(part)].annotation) or model
     return list(model.model_fields)
 
 

@@ -20,7 +20,7 @@ from terrascope.geo.tiles import TILE_M, Tile, Zone
 from terrascope.products import summary as s
 from terrascope.products.events import find_events, write_events
 from terrascope.products.figures import Marker, ReportFigures, draw_overview
-from terrascope.products.layers import LAYERS
+from terrascope.products.layers import ALL_LAYERS, LAYERS, MODEL_LAYERS
 from terrascope.products.mosaic import mosaic_crs, mosaic_grid, write_maps
 from terrascope.products.overview import Overview
 from terrascope.products.panels import draw_panels
@@ -62,7 +62,8 @@ class StoreLayers:
     """
 
     def __init__(self, run: MonitorRun) -> None:
-        self._plan = run.screen_plan
+        self._plan = run.map_plan
+        self._layers = (*LAYERS, *(MODEL_LAYERS if run.settings.model else ()))
         self._store = run.store.at(run.store.snapshot())
         self._done = {
             zone: {tile for tile, _ in self._store.records(self._plan.result_group(zone))}
@@ -82,7 +83,7 @@ class StoreLayers:
     @property
     def layers(self) -> Sequence[str]:
         """Names of the layers that there are."""
-        return tuple(LAYERS)
+        return self._layers
 
     def read(self, tile: Tile, layer: str) -> NDArray[Any] | None:
         """Return one layer of one tile.
@@ -199,7 +200,8 @@ def publish_run(run: MonitorRun) -> s.RunSummary:
         write_events(events, staging)
         summary = summarise(run, source, events)
         write_report(staging, summary, _figures(run, source, summary, events, crs))
-        write_stac(staging, summary, _zone_maps(run, source, scenes), mosaic=tuple(LAYERS.values()))
+        specs = tuple(ALL_LAYERS[name] for name in source.layers)
+        write_stac(staging, summary, _zone_maps(run, source, scenes), mosaic=specs)
         publish(staging, run.folder)
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
@@ -447,7 +449,7 @@ def _zone_maps(
                 zone,
                 (r, 0.0, float(west), 0.0, -r, float(north)),
                 shape,
-                tuple(LAYERS.values()),
+                tuple(ALL_LAYERS[name] for name in source.layers),
                 tuple(tile for tile in sorted(tiles) if tile in source.observed_tiles),
                 tuple(SourceItem(name, links.get(name, "")) for name in ids),
             )
@@ -489,7 +491,7 @@ def _figures(
         column, line = ~grid.transform * to_crs.transform(row.lon, row.lat)
         markers.append(Marker(column / overview.factor, line / overview.factor, str(number)))
     maps = draw_overview(overview.maps(), gsd_m=_ground_size(grid), markers=markers)
-    panels = draw_panels(run.screen_plan, run.store, events, [row.id for row in drawn])
+    panels = draw_panels(run.map_plan, run.store, events, [row.id for row in drawn])
     return ReportFigures(maps, panels)
 
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from terrascope.cube.spec import CubeSpec
     from terrascope.geo.aoi import Aoi
     from terrascope.geo.tiles import Tile
+    from terrascope.monitor.reason.plan import Chosen, ReasonSettings
     from terrascope.monitor.screen import ScreenPlan
     from terrascope.periods import Period
     from terrascope.products.runlog import Attempt, StageRecord
@@ -97,6 +98,7 @@ class MonitorRun:
         self.profile = profile
         self._folder = folder
         self.stages: dict[str, StageRecord] = {}
+        self._to_reason: _ToReason
 
     @classmethod
     def open(
@@ -125,6 +127,8 @@ class MonitorRun:
             If the file, its AOI or its catalog profile cannot be used.
         PlanError
             If the AOI lies where there are no UTM zones.
+        ModelError
+            If there is no such model.
         """
         from terrascope.catalog.profile import load_profile, require_sensors
         from terrascope.geo.aoi import Aoi, read_regions
@@ -138,7 +142,9 @@ class MonitorRun:
         else:
             aoi = Aoi.from_file(settings.aoi or "")
         regions = tuple(read_regions(settings.regions)) if settings.regions else ()
-        return cls(settings, aoi, regions, tuple(tiles_covering(aoi)), profile, folder)
+        run = cls(settings, aoi, regions, tuple(tiles_covering(aoi)), profile, folder)
+        _ = run.reasoning  # a model that does not exist is refused before anything is searched
+        return run
 
     @property
     def output(self) -> Path:
@@ -216,11 +222,12 @@ class MonitorRun:
         """What the catalog did and lacks, for the report."""
         from terrascope.monitor.screen import OPTICAL_BANDS
 
+        notes = (*self.found.notes, *self._reason_notes())
         if "sentinel-2" not in self.plans or self.settings.bands is not None:
-            return self.found.notes
+            return notes
         lacking = [band for band in OPTICAL_BANDS if band not in self.optical_bands]
         told = f"most scenes lack {', '.join(lacking)}: screened without; see cube.bands"
-        return (*self.found.notes, told) if lacking else self.found.notes
+        return (*notes, told) if lacking else notes
 
     @cached_property
     def specs(self) -> dict[str, CubeSpec]:
@@ -451,6 +458,125 @@ class MonitorRun:
         report_progress("screen", index + 1, len(plan.batches))
 
     @cached_property
+    def reasoning(self) -> ReasonSettings | None:
+        """How the model is used; None where the monitor file names none.
+
+        Raises
+        ------
+        ModelError
+            If there is no such model.
+        ConfigError
+            If its windows are larger than a tile.
+        """
+        from terrascope.monitor.reason.plan import ReasonSettings, fusion_of
+        from terrascope.registry import find_model
+        from terrascope.store.layout import tile_pixels
+
+        choice = self.settings.model
+        if choice is None:
+            return None
+        found = find_model(choice.name)
+        if found.window_px > tile_pixels(self.settings.resolution_m):
+            raise ConfigError(
+                f"found {choice.name!r}, whose windows of {found.window_px} px are larger than a "
+                f"tile at {self.settings.resolution_m} m; expected a finer area.resolution_m",
+                file=self.settings.file,
+                key="model.name",
+            )
+        return ReasonSettings(
+            folder=found.folder,
+            weights=found.weights,
+            name=found.name,
+            window_px=found.window_px,
+            stride_px=found.window_px * 3 // 4,
+            budget=choice.budget,
+            audit=choice.audit,
+            micro_batch=choice.micro_batch,
+            pool=fusion_of(found.folder),
+        )
+
+    @property
+    def map_plan(self) -> ScreenPlan:
+        """The plan whose result groups hold the run's maps: fused where there is a model."""
+        from terrascope.monitor.reason.plan import model_plan
+
+        plan = self.screen_plan
+        return plan if self.settings.model is None else model_plan(plan)
+
+    def pending_reason_batches(self, executor: Executor) -> list[int]:
+        """Choose the windows that the model looks at, and return the batches left to do.
+
+        Parameters
+        ----------
+        executor : Executor
+            Where the windows are scored.
+
+        Returns
+        -------
+        batches : list of int
+            Indices in the screen's plan; none without a model.
+        """
+        from terrascope.monitor.reason.plan import choose_windows, pending_reason, reason_keys
+
+        if self.reasoning is None:
+            return []
+        plan = self.screen_plan
+        settings = dataclasses.replace(self.reasoning, threads=executor.threads_per_worker)
+        with self._stage("reason") as count:
+            chosen = choose_windows(plan, settings, self.store, executor)
+            keys = reason_keys(plan, settings, self._screen_keys, chosen)
+            left = pending_reason(self.map_plan, self.store, keys)
+            todo = sum(len(tiles) for tiles in left.values())
+            count(planned=len(plan.tiles), skipped=len(plan.tiles) - todo)
+        self._to_reason = _ToReason(settings, chosen, keys, left)
+        return list(left)
+
+    def reason(self, index: int, executor: Executor) -> None:
+        """Let the model look at one batch of tiles and commit the fused maps.
+
+        Parameters
+        ----------
+        index : int
+            From `pending_reason_batches`.
+        executor : Executor
+            Where the work runs; see `terrascope.monitor.reason.dispatch.reasoning_workers`.
+        """
+        from terrascope.monitor.reason.dispatch import reason_batch
+
+        todo = self._to_reason
+        with self._stage("reason") as count:
+            done = reason_batch(
+                self.screen_plan,
+                todo.settings,
+                todo.pending[index],
+                self.store,
+                executor,
+                keys=todo.keys,
+                chosen=todo.chosen,
+            )
+            count(done=done)
+        report_progress("reason", index + 1, len(self.screen_plan.batches))
+
+    def _reason_notes(self) -> tuple[str, ...]:
+        """Say what the model was shown, what it was not, and what that cost."""
+        if self.settings.model is None:
+            return ()
+        from terrascope.monitor.reason.dispatch import audit_of, audit_text
+
+        records = [
+            record
+            for zone in {tile.zone for tile in self.tiles}
+            for record in self.store.records(self.map_plan.result_group(zone)).values()
+        ]
+        failed = sorted(record.tile for record in records if not record.done)
+        told = (audit_text(audit_of(records)),) if records else ()
+        if not failed:
+            return told
+        names = ", ".join(failed[:5]) + (" and others" if len(failed) > 5 else "")
+        lost = f"the model failed on {len(failed)} tiles ({names}): their maps are the screen's"
+        return (*told, f"{lost}; run again to retry")
+
+    @cached_property
     def _screen_keys(self) -> dict[Tile, str]:
         """Keys of the screen; valid once the cubes are built."""
         from terrascope.monitor.screen import screen_keys
@@ -576,6 +702,16 @@ class MonitorRun:
         return spans
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class _ToReason:
+    """The model's work: settings, windows and keys of all tiles, pending tiles by batch."""
+
+    settings: ReasonSettings
+    chosen: dict[Tile, Chosen]
+    keys: dict[Tile, str]
+    pending: dict[int, tuple[Tile, ...]]
+
+
 class _Count:
     """Counts of one stage, added up while it runs."""
 
@@ -645,6 +781,7 @@ def open_executor(address: str | None = None, *, memory: int) -> Iterator[Execut
                     processes=not in_process,
                     memory_limit=None if in_process else memory,
                     dashboard_address=":0",
+                    resources={"GPU": 1},  # the model runs once per worker, card or not
                 )
             )
             client = stack.enter_context(_connect(cluster))

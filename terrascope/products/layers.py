@@ -12,10 +12,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from terrascope.geo.tiles import Tile
-from terrascope.products.palette import KIND_COLOURS, KIND_NAMES, STATUS_COLOURS, STATUS_NAMES
+from terrascope.products.palette import (
+    COVER_COLOURS,
+    KIND_COLOURS,
+    KIND_NAMES,
+    STATUS_COLOURS,
+    STATUS_NAMES,
+)
 from terrascope.types import Status
+from terrascope.vocabulary import LAND_COVER
 
-__all__ = ["LAYERS", "LayerSource", "LayerSpec", "MapClass", "MemoryLayers", "map_values"]
+__all__ = [
+    "ALL_LAYERS",
+    "LAYERS",
+    "MODEL_LAYERS",
+    "LayerSource",
+    "LayerSpec",
+    "MapClass",
+    "MemoryLayers",
+    "map_values",
+]
 
 _PROBABILITY_STEP = 2.0**-12
 """Probabilities are kept to 0.00024: far below their meaning, and far fewer bytes
@@ -154,6 +170,30 @@ LAYERS: Mapping[str, LayerSpec] = MappingProxyType(
     }
 )
 """The layers of every run, by name, in the order in which they are written."""
+
+
+def _cover(name: str, description: str) -> LayerSpec:
+    names = ("Unknown", *(word.capitalize() for word in LAND_COVER))
+    classes = tuple(
+        MapClass(code, *entry) for code, entry in enumerate(zip(names, COVER_COLOURS, strict=True))
+    )
+    return LayerSpec(name, "uint8", int(Status.OUTSIDE), description, "", "mode", 0.0, classes)
+
+
+MODEL_LAYERS: Mapping[str, LayerSpec] = MappingProxyType(
+    {
+        spec.name: spec
+        for spec in (
+            _probability("model_probability", "Probability of change by the model; NaN not asked"),
+            _cover("class_from", "Land cover before, by the model; 255 outside the area"),
+            _cover("class_to", "Land cover after, by the model; 255 outside the area"),
+        )
+    }
+)
+"""Layers of a run with a model, besides `LAYERS`."""
+
+ALL_LAYERS: Mapping[str, LayerSpec] = MappingProxyType({**LAYERS, **MODEL_LAYERS})
+"""Every layer that there is, by name."""
 
 
 class LayerSource(Protocol):

@@ -17,7 +17,7 @@ from terrascope.errors import ProductError
 from terrascope.geo.aoi import Aoi
 from terrascope.geo.tiles import TILE_M, Tile, Zone
 from terrascope.products.cog import CogWriter
-from terrascope.products.layers import LAYERS, LayerSource, map_values
+from terrascope.products.layers import ALL_LAYERS, LayerSource, map_values
 from terrascope.products.resample import MosaicGrid, source_pixels
 from terrascope.types import Status
 
@@ -201,7 +201,7 @@ def _show(
             raise ProductError(f"tile {tile}: has a status but no {name}; the result is incomplete")
         for window, writers in shown:
             at = window.index
-            mapped = map_values(LAYERS[name], values.ravel()[at], status.ravel()[at])
+            mapped = map_values(ALL_LAYERS[name], values.ravel()[at], status.ravel()[at])
             writers[name].write(window.row, window.column, mapped, at >= 0)
 
 
@@ -214,7 +214,7 @@ def _writers(
             name: stack.enter_context(
                 CogWriter(
                     folder / f"{name}.tif",
-                    LAYERS[name],
+                    ALL_LAYERS[name],
                     crs=grid.crs,
                     transform=grid.transform,
                     shape_yx=grid.shape_yx,
@@ -222,5 +222,5 @@ def _writers(
                 )
             )
             for name in source.layers
-            if name in LAYERS
+            if name in ALL_LAYERS
         }

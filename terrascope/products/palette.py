@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from terrascope.types import ChangeKind, Status
 
 __all__ = [
+    "COVER_COLOURS",
     "KIND_COLOURS",
     "KIND_NAMES",
     "STATUS_COLOURS",
@@ -41,6 +42,20 @@ KIND_COLOURS = MappingProxyType(
     }
 )
 """Red, green, blue (0..255) of each code of the `change_kind` layer."""
+
+COVER_COLOURS = (
+    (150, 156, 163),
+    (0, 100, 200),
+    (250, 0, 0),
+    (180, 180, 180),
+    (255, 255, 76),
+    (240, 150, 255),
+    (0, 100, 0),
+    (255, 187, 34),
+    (0, 150, 160),
+)
+"""Red, green, blue of each code of the land-cover layers, from unknown on; those of ESA WorldCover
+where it has the class."""
 
 KIND_NAMES = MappingProxyType(
     {

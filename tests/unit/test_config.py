@@ -164,7 +164,11 @@ def test_same_season_of_the_last_month() -> None:
         ({"screen": {"threshold": 50.0}}, "screen.threshold", "found 50.0; expected"),
         ({"run": {"minimum_completeness": 95.0}}, "run.minimum_completeness", "found 95.0"),
         ({"output": {"min_area_ha": -1.0}}, "output.min_area_ha", "found -1.0; expected"),
-        ({"model": {"name": "nano@promoted"}}, "model", "leave the table out"),
+        ({"model": {"name": "nano@promoted", "budget": "half"}}, "model.budget", "found 'half'"),
+        ({"model": {"name": "nano@promoted", "budget": 0.0}}, "model.budget", "a share above 0"),
+        ({"model": {"name": "nano@promoted", "budget": True}}, "model.budget", "found True"),
+        ({"model": {"name": "nano@promoted", "audit": -1}}, "model.audit", "found -1; expected"),
+        ({"model": {"nome": "x"}}, "model.name", "is missing; .*found the unknown 'nome'"),
         ({"alerts": {"confirm": "3 of 4"}}, "alerts", "leave the table out"),
     ],
 )
@@ -176,6 +180,19 @@ def test_complaints_name_file_key_found_and_expected(
     assert (caught.value.file, caught.value.key) == ("m.toml", key)
     assert str(caught.value).startswith(f"m.toml: {key}: ")
     assert "\n" not in str(caught.value)
+
+
+def test_a_model_is_named_by_folder_or_version(tmp_path: Path) -> None:
+    assert parse().model is None
+    assert "model" not in parse().to_json()
+    shipped = parse(model={"name": "nano@promoted"}).model
+    assert shipped is not None
+    assert (shipped.name, shipped.budget) == ("nano@promoted", "screened")
+    own = parse(model={"name": "models/mine", "budget": 1}).model
+    assert own is not None
+    assert Path(own.name).is_absolute()
+    assert own.name.endswith("models/mine")
+    assert own.budget == 1.0
 
 
 def test_files_that_are_none(tmp_path: Path) -> None:

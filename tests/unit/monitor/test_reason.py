@@ -83,11 +83,16 @@ class Screened:
 @pytest.fixture(scope="module")
 def base(small_cube: SmallCube) -> Screened:
     """Screen the cube once."""
-    outline = shapely.union_all([shapely.box(*t.bounds) for t in small_cube.tiles]).buffer(-2000)
-    return screened(small_cube, outline)
+    return screened(small_cube)
 
 
-def screened(cube: SmallCube, outline: shapely.Geometry, run_id: str = "reasoned") -> Screened:
+def area_of(cube: SmallCube) -> Aoi:
+    """Return the tiles' ground without a margin."""
+    outline = shapely.union_all([shapely.box(*t.bounds) for t in cube.tiles]).buffer(-2000)
+    return Aoi.from_geometry(unproject_from_zone(outline, ZONE))
+
+
+def screened(cube: SmallCube) -> Screened:
     plan = ScreenPlan(
         resolution_m=120,
         target=TARGET,
@@ -95,9 +100,9 @@ def screened(cube: SmallCube, outline: shapely.Geometry, run_id: str = "reasoned
         groups={"sentinel-2": (cube.group,)},
         bands={"sentinel-2": cube.bands},
         batches=(cube.tiles[:6], cube.tiles[6:]),
-        aoi=Aoi.from_geometry(unproject_from_zone(outline, ZONE)),
+        aoi=area_of(cube),
         threshold=0.5,
-        run_id=run_id,
+        run_id="reasoned",
     )
     keys = screen_keys(plan, cube.store)
     for index in range(len(plan.batches)):
