@@ -7,6 +7,7 @@ is a parameter.
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Sequence
 
@@ -20,6 +21,7 @@ from flows.monitor import is_transient
 from terrascope.errors import ConfigError
 from terrascope.products.export import Export, ExportResult
 from terrascope.products.manifest import Entry
+from terrascope.progress import report_progress
 
 __all__ = ["export"]
 
@@ -101,7 +103,13 @@ def export(source: str, destination: str, credentials: str | None = None, worker
     said : str
         What was done, in one line.
     """
-    job = Export(source, destination, credentials=read_secret(credentials), workers=workers)
+    job = Export(
+        source,
+        destination,
+        credentials=read_secret(credentials),
+        workers=workers,
+        progress=functools.partial(report_progress, "export"),
+    )
     for index, entries in enumerate(plan(job)):
         upload(job, index, entries)
     result = finish(job)

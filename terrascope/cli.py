@@ -147,10 +147,15 @@ def export(
 ) -> None:
     """Copy maps, events, report and STAC items elsewhere, verified; run again to go on."""
     from terrascope.products.export import export_products
-    from terrascope.progress import shown
+    from terrascope.progress import report_progress, shown
 
     with shown():
-        result = export_products(out, destination, workers=workers)
+        result = export_products(
+            out,
+            destination,
+            workers=workers,
+            progress=lambda done, total: report_progress("export", done, total),
+        )
     typer.echo(str(result))
 
 

@@ -16,7 +16,7 @@ import concurrent.futures
 import contextlib
 import dataclasses
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -24,7 +24,6 @@ from terrascope.errors import ProductError
 from terrascope.products.destination import Destination
 from terrascope.products.manifest import MANIFEST, Entry, Manifest
 from terrascope.products.publish import check_published, read_text
-from terrascope.progress import report_progress
 
 __all__ = ["Export", "ExportResult", "export_products"]
 
@@ -81,6 +80,8 @@ class Export:
         to the client and to nothing else.
     workers : int
         Files on their way at a time.
+    progress : callable, optional
+        Told how many files of how many are verified.
 
     Raises
     ------
@@ -97,6 +98,7 @@ class Export:
         *,
         credentials: Mapping[str, str] | None = None,
         workers: int = 4,
+        progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> None:
         if workers < 1:
             raise ValueError(f"{workers} workers: expected at least one")
@@ -105,6 +107,7 @@ class Export:
             str(destination), source=self.source, credentials=credentials
         )
         self._workers = workers
+        self._progress = progress
         if problems := check_published(self.source):
             raise ProductError(
                 f"{self.source.name}: {problems[0]}; expected what {MANIFEST} lists, run the "
@@ -162,7 +165,7 @@ class Export:
             for job in concurrent.futures.as_completed(jobs):
                 self._uploaded += job.result()
                 self._seen += 1
-                report_progress("export", self._seen, len(self.manifest.entries))
+                self._progress(self._seen, len(self.manifest.entries))
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -237,6 +240,7 @@ def export_products(
     *,
     credentials: Mapping[str, str] | None = None,
     workers: int = 4,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> ExportResult:
     """Export the products of a run, or complete an export that was stopped.
 
@@ -251,6 +255,8 @@ def export_products(
         Instead of the environment.
     workers : int
         Files on their way at a time.
+    progress : callable, optional
+        Told how many files of how many are verified.
 
     Returns
     -------
@@ -265,7 +271,9 @@ def export_products(
         If the source is no finished output, or the destination does not exist, refuses
         or does not hold in the end what was sent.
     """
-    export = Export(source, destination, credentials=credentials, workers=workers)
+    export = Export(
+        source, destination, credentials=credentials, workers=workers, progress=progress
+    )
     for batch in export.pending():
         export.upload(batch)
     return export.finish()

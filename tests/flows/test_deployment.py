@@ -17,6 +17,8 @@ import psutil
 import pytest
 import requests
 
+from .test_train_flow import short_recipe
+
 ROOT = Path(__file__).resolve().parents[2]
 PREFECT = [sys.executable, "-m", "prefect", "--no-prompt"]
 
@@ -113,3 +115,55 @@ def test_the_schedule_fires_by_itself(
     ).json()
     assert deployment["global_concurrency_limit"]["limit"] == 1
     assert deployment["concurrency_options"]["collision_strategy"] == "ENQUEUE"
+
+
+@pytest.mark.slow
+def test_every_deployment_runs_once(
+    server: dict[str, str], tiny_archive: Any, tmp_path: Path
+) -> None:
+    out, copy, model = tmp_path / "out", tmp_path / "copy", tmp_path / "model"
+    chosen = {
+        "TERRASCOPE_MONITOR_FILE": str(tiny_archive.monitor_file(tmp_path)),
+        "TERRASCOPE_CRON": "0 0 1 1 *",
+        "TERRASCOPE_FROM": "2024-06-01",
+        "TERRASCOPE_TO": "2024-06-30",
+        "TERRASCOPE_OUTPUT": str(out),
+        "TERRASCOPE_EXPORT": str(copy),
+        "TERRASCOPE_RECIPE": str(short_recipe(tmp_path)),
+        "TERRASCOPE_TRAIN_OUT": str(model),
+    }
+    for command in (
+        ["work-pool", "create", "--type", "process", "terrascope"],
+        ["deploy", "--prefect-file", "deployments/prefect.yaml", "--all"],
+    ):
+        subprocess.run([*PREFECT, *command], cwd=ROOT, env=server | chosen, check=True, timeout=240)
+    api = server["PREFECT_API_URL"]
+
+    def run(name: str, **parameters: Any) -> None:
+        where = f"{api}/deployments/name/{name}/{name}"
+        deployment = requests.get(where, timeout=10).json()
+        started = requests.post(
+            f"{api}/deployments/{deployment['id']}/create_flow_run",
+            json={"parameters": parameters, "state": {"type": "SCHEDULED"}},
+            timeout=10,
+        ).json()
+
+        def ended() -> dict[str, Any] | None:
+            found = requests.get(f"{api}/flow_runs/{started['id']}", timeout=10).json()
+            over = found["state_type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+            return found if over else None
+
+        state = wait_for(f"the {name}", 600, ended)
+        assert state["state_type"] == "COMPLETED", (name, state["state"]["message"])
+
+    worker = [*PREFECT, "worker", "start", "--pool", "terrascope"]
+    with running(worker, tmp_path / "worker.log", server):
+        run("monitor")
+        assert (out / "report.html").is_file()
+        run("backfill")
+        period = out / "periods" / "2024-06-01_2024-06-30"
+        assert (period / "report.html").read_bytes() == (out / "report.html").read_bytes()
+        run("export")
+        assert (copy / "manifest.json").read_bytes() == (out / "manifest.json").read_bytes()
+        run("train", items=0)
+        assert (model / "model.safetensors").is_file()
