@@ -4,10 +4,11 @@ A first anomaly makes a provisional alert. It is confirmed where n of the last m
 observations of one sensor are anomalous, as in GLAD [1]_, or where optical and radar both
 saw it and n of their last observations together are: witnesses of different physics may
 share the burden of proof, as where SAR and optical series are fused [2]_. It is taken back
-after k contrary observations in a row. A confirmed alert is closed by recovery (contrary
-observations in a row, in the season in which the anomaly was seen: a felled beech stand looks
-like its neighbours in January), or after some days without an anomaly. An anomaly on closed
-ground begins a new event.
+after k contrary observations in a row, or where 90 days did not confirm it, as in RADD [3]_:
+a dry autumn, a cloud in December and one in March are no three of four. A confirmed alert is
+closed by recovery (contrary observations in a row, in the season in which the anomaly was
+seen: a felled beech stand looks like its neighbours in January), or after some days without
+an anomaly. An anomaly on closed ground begins a new event.
 
 A sensor that never saw the anomaly cannot speak against it: standing dead trees look to a
 radar as they did alive. Pixels do not know their neighbours, and the state holds all that the
@@ -18,6 +19,8 @@ References
 .. [1] Hansen et al. (2016), doi:10.1088/1748-9326/11/3/034008: loss is confirmed by repeated
    detection within four consecutive clear observations.
 .. [2] Reiche et al. (2015), doi:10.1016/j.rse.2014.10.001.
+.. [3] Reiche et al. (2021), doi:10.1088/1748-9326/abd0a8: radar alerts are confirmed within 90
+   days or not at all.
 """
 
 from __future__ import annotations
@@ -74,6 +77,8 @@ class AlertRules:
         Contrary observations in a row, in season, that close a confirmed alert; None for `window`.
     season_days : int
         How far from the day of the year of the last anomaly recovery is looked for.
+    confirm_within_days : int
+        A provisional alert that is older is taken back.
     """
 
     needed: int = 3
@@ -83,15 +88,14 @@ class AlertRules:
     contrary: int | None = None
     recovery: int | None = None
     season_days: int = 60
+    confirm_within_days: int = 90
 
     def __post_init__(self) -> None:
         if not 1 <= self.needed <= self.window <= 8:
             raise ValueError(f"confirm {self.needed} of {self.window}: expected 1 <= n <= m <= 8")
-        if self.close_after_days < 1 or self.season_days < 1:
-            raise ValueError(
-                f"close after {self.close_after_days} days, season of {self.season_days}: "
-                "expected 1 or more"
-            )
+        for name in ("close_after_days", "season_days", "confirm_within_days"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} {getattr(self, name)}: expected 1 or more")
         if not 0 < self.threshold < 1:
             raise ValueError(f"threshold {self.threshold}: expected between 0 and 1")
         for name in ("contrary", "recovery"):
@@ -231,18 +235,24 @@ class AlertState:
         state : AlertState
             Not observed, everywhere.
         """
-        days = (np.full(shape, NO_DAY, np.int32) for _ in range(4))
-        by_sensor = (np.zeros((len(SENSORS), *shape), np.uint8) for _ in range(3))
-        counts = (np.zeros(shape, np.uint16) for _ in range(4))
+        both = (len(SENSORS), *shape)
         return cls(
-            np.zeros(shape, np.uint8),
-            *days,
-            np.full((3, *shape), NO_DAY, np.int32),
-            *by_sensor,
-            np.zeros(shape, np.uint8),
-            *counts,
-            np.zeros(shape, np.uint8),
-            np.full(shape, np.nan, np.float32),
+            status=np.zeros(shape, np.uint8),
+            detected_on=np.full(shape, NO_DAY, np.int32),
+            confirmed_on=np.full(shape, NO_DAY, np.int32),
+            closed_on=np.full(shape, NO_DAY, np.int32),
+            last_anomaly=np.full(shape, NO_DAY, np.int32),
+            former=np.full((3, *shape), NO_DAY, np.int32),
+            history=np.zeros(both, np.uint8),
+            contrary=np.zeros(both, np.uint8),
+            recovered=np.zeros(both, np.uint8),
+            raised=np.zeros(shape, np.uint8),
+            observations=np.zeros(shape, np.uint16),
+            clear=np.zeros(shape, np.uint16),
+            anomalies=np.zeros(shape, np.uint16),
+            events=np.zeros(shape, np.uint16),
+            kind=np.zeros(shape, np.uint8),
+            probability=np.full(shape, np.nan, np.float32),
         )
 
     def copy(self) -> AlertState:
@@ -350,11 +360,14 @@ def _take(state: AlertState, one: Observation, rules: AlertRules) -> None:
 
 
 def _is_open(state: AlertState) -> BoolArray:
-    return (state.status == Status.PROVISIONAL) | (state.status == Status.CONFIRMED)
+    open_ = (state.status == Status.PROVISIONAL) | (state.status == Status.CONFIRMED)
+    return np.asarray(open_, dtype=np.bool_)
 
 
 def _expire(state: AlertState, where: BoolArray, day: int, rules: AlertRules) -> None:
-    """Close what has shown no anomaly for too long, on the day that it had."""
+    """Take back what waited too long; close what has long shown no anomaly, on the day it had."""
+    stale = state.detected_on.astype(np.int64) + rules.confirm_within_days < day
+    _take_back(state, where & (state.status == Status.PROVISIONAL) & stale)
     confirmed = where & (state.status == Status.CONFIRMED)
     end = state.last_anomaly.astype(np.int64) + rules.close_after_days
     over = confirmed & (day > end)
@@ -423,9 +436,13 @@ def _confirm(state: AlertState, anomaly: BoolArray, day: int, rules: AlertRules)
 
 
 def _retract(state: AlertState, contrary: BoolArray, rules: AlertRules) -> None:
-    """Take back what every sensor that raised it now denies; older events stay on record."""
+    """Take back what every sensor that raised it now denies."""
     provisional = contrary & (state.status == Status.PROVISIONAL)
-    where = provisional & _all_raised(state, state.contrary >= rules.retracts_after)
+    _take_back(state, provisional & _all_raised(state, state.contrary >= rules.retracts_after))
+
+
+def _take_back(state: AlertState, where: BoolArray) -> None:
+    """End provisional alerts; older events stay on record."""
     was_closed = state.former[2] != NO_DAY
     state.status[where] = np.where(was_closed, Status.CLOSED, Status.NO_CHANGE)[where]
     for days, former in zip(

@@ -33,7 +33,14 @@ from terrascope.kernels.persistence import latest_observed, persistent_anomaly
 from terrascope.kernels.smoothing import gaussian_mean
 from terrascope.types import BoolArray, ChangeKind, FloatArray
 
-__all__ = ["OPTICAL_BANDS", "OPTICAL_HALO_M", "screen_optical"]
+__all__ = [
+    "OPTICAL_BANDS",
+    "OPTICAL_HALO_M",
+    "check_series",
+    "name_kinds",
+    "pieces",
+    "screen_optical",
+]
 
 OPTICAL_BANDS: Final = (
     "coastal",
@@ -108,7 +115,7 @@ def screen_optical(
     ValueError
         If shapes, months and bands do not fit together, or red or near infrared is missing.
     """
-    _check(baseline, target, bands, baseline_months, target_months)
+    check_series(baseline, target, bands, baseline_months, target_months)
     red = list(bands).index("red")
     seen = _any_seen(baseline[:, red]) & _any_seen(target[:, red])
     window = observed_window(seen)
@@ -120,7 +127,7 @@ def screen_optical(
     strongest = np.zeros(shape, dtype=np.uint8)
     deviation = np.full(shape, np.nan, dtype=np.float32)
     observations = np.zeros(shape, dtype=np.uint16)
-    for here in _pieces(seen):
+    for here in pieces(seen):
         found = _compare(old[:, :, *here], new[:, :, *here], bands, baseline_months, target_months)
         scores[:, *here], start[:, *here], ndvi[here] = found.scores, found.start, found.ndvi
         strongest[here], deviation[here] = found.strongest, found.deviation
@@ -132,7 +139,7 @@ def screen_optical(
     support = log_likelihood_ratio(np.take_along_axis(scores, best[None], axis=0)[0])
     evidence = Evidence(
         support=np.where(seen, support, np.float32(np.nan)),
-        kind=np.where(seen, _kinds(best, ndvi), ChangeKind.NONE).astype(np.uint8),
+        kind=np.where(seen, name_kinds(best, ndvi), ChangeKind.NONE).astype(np.uint8),
         observations=observations,
         detected_index=np.take_along_axis(start, best[None], axis=0)[0],
         strongest=strongest,
@@ -157,8 +164,19 @@ def _any_seen(dates: FloatArray) -> BoolArray:
     return np.asarray(np.isfinite(dates).any(axis=0), dtype=np.bool_)
 
 
-def _pieces(seen: BoolArray) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-    """Cut the observed pixels into pieces that fit a processor's cache."""
+def pieces(seen: BoolArray) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    """Cut the observed pixels into pieces that fit a processor's cache.
+
+    Parameters
+    ----------
+    seen : ndarray of bool, shape (y, x)
+        True where observed.
+
+    Yields
+    ------
+    rows, columns : ndarray of int64, shape (pixels,)
+        Of at most 32,768 pixels.
+    """
     rows, columns = np.nonzero(seen)
     for first in range(0, len(rows), _PIECE):
         yield rows[first : first + _PIECE], columns[first : first + _PIECE]
@@ -201,13 +219,29 @@ def _compare(
     )
 
 
-def _check(
+def check_series(
     baseline: FloatArray,
     target: FloatArray,
     bands: Sequence[str],
     baseline_months: Sequence[int],
     target_months: Sequence[int],
 ) -> None:
+    """Check that shapes, months and bands fit together.
+
+    Parameters
+    ----------
+    baseline, target : ndarray of float32, shape (time, band, y, x)
+        Surface reflectance.
+    bands : sequence of str
+        Canonical band names.
+    baseline_months, target_months : sequence of int
+        Calendar month of each period.
+
+    Raises
+    ------
+    ValueError
+        If they do not, or red or near infrared is missing.
+    """
     expected = (len(bands), *baseline.shape[2:])
     if baseline.shape != (len(baseline_months), *expected) or not baseline_months:
         raise ValueError(
@@ -222,8 +256,21 @@ def _check(
         raise ValueError(f"bands {tuple(bands)}: the screen needs red and one of nir, nir08")
 
 
-def _kinds(best: NDArray[np.intp], ndvi: FloatArray) -> NDArray[np.uint8]:
-    """Name the change by its direction and the ground that it left."""
+def name_kinds(best: NDArray[np.intp], ndvi: FloatArray) -> NDArray[np.uint8]:
+    """Name the change by its direction and the ground that it left.
+
+    Parameters
+    ----------
+    best : ndarray of int64, shape (y, x)
+        Index into `terrascope.kernels.deviation.AXES`.
+    ndvi : ndarray of float32, shape (y, x)
+        After the change.
+
+    Returns
+    -------
+    kinds : ndarray of uint8, shape (y, x)
+        `ChangeKind`.
+    """
     kinds = _KIND_OF_AXIS[best]
     bare = (kinds == ChangeKind.VEGETATION_LOSS) & (ndvi < np.float32(_BARE_NDVI))
     return np.where(bare, np.uint8(ChangeKind.BARE), kinds)

@@ -38,7 +38,7 @@ from terrascope.kernels.cover import (
     water_probability,
 )
 from terrascope.kernels.indices import Index, available_indices, index_value, index_variance
-from terrascope.kernels.seasonal import seasonal_reference
+from terrascope.kernels.seasonal import month_distance, seasonal_reference
 from terrascope.types import FloatArray
 
 __all__ = ["AXES", "Deviation", "OpticalPast"]
@@ -123,6 +123,7 @@ class OpticalPast:
         self._low: dict[str, FloatArray] = {}
         self._high: dict[str, FloatArray] = {}
         self._jitter = {index.name: _Jitter(index) for index in self._indices}
+        self._seasons: dict[int, dict[str, tuple[FloatArray, FloatArray]]] = {}
         self._permanence = self._survey()
 
     def _survey(self) -> FloatArray:
@@ -151,7 +152,14 @@ class OpticalPast:
         certain = certain / (certain + doubt)
         return np.where(count >= _FULL_YEAR, certain, permanence)
 
-    def compare(self, target: Mapping[str, FloatArray], month: int, *, repeated: bool) -> Deviation:
+    def compare(
+        self,
+        target: Mapping[str, FloatArray],
+        month: int,
+        *,
+        repeated: bool,
+        seasonal_range: bool = False,
+    ) -> Deviation:
         """Compare one target period with its prediction.
 
         Parameters
@@ -162,6 +170,10 @@ class OpticalPast:
             Calendar month, 1 to 12.
         repeated : bool
             Whether other target periods can confirm this one.
+        seasonal_range : bool
+            Whether only what leaves the range of the baseline's values within one month of the
+            target's departs at all: for single dates, which may fall anywhere in a spring or
+            an autumn that comes early or late.
 
         Returns
         -------
@@ -173,7 +185,11 @@ class OpticalPast:
         season = np.float32(_SEASONAL_SLOPE) * np.maximum(reach[0].astype(np.float32) - 1, 0)
         # A roof whitens like a cloud: only a second date tells them apart.
         clear = target if repeated else _without_veil(before, target)
-        scores = {index.name: self._score(index, before, clear, season) for index in self._indices}
+        ranges = self._season(month) if seasonal_range else {}
+        scores = {
+            index.name: self._score(index, before, clear, season, ranges.get(index.name))
+            for index in self._indices
+        }
         axes = self._axes(scores, before, clear)
         return Deviation({i.code: scores[i.name] for i in self._indices}, axes)
 
@@ -183,6 +199,7 @@ class OpticalPast:
         before: Mapping[str, FloatArray],
         after: Mapping[str, FloatArray],
         season: FloatArray,
+        span: tuple[FloatArray, FloatArray] | None,
     ) -> FloatArray:
         """Divide an index' departure by its noise."""
         old, new = index_value(index, before), index_value(index, after)
@@ -191,16 +208,41 @@ class OpticalPast:
         variance = index_variance(index, before) + index_variance(index, after)
         variance = self._jitter[index.name].shrink(variance + natural * natural)
         variance = variance + seasonal * seasonal
-        score: FloatArray = self._departure(index, old, new) / np.sqrt(variance)
+        score: FloatArray = self._departure(index, old, new, span) / np.sqrt(variance)
         return score
 
-    def _departure(self, index: Index, old: FloatArray, new: FloatArray) -> FloatArray:
+    def _season(self, month: int) -> dict[str, tuple[FloatArray, FloatArray]]:
+        """Return the range of each index over the baseline within one month of a month."""
+        if month in self._seasons:
+            return self._seasons[month]
+        ranges: dict[str, tuple[FloatArray, FloatArray]] = {}
+        for date, other in zip(self._baseline, self._months, strict=True):
+            if month_distance(month, other) > 1:
+                continue
+            spectra = dict(zip(self._bands, date, strict=True))
+            for index in self._indices:
+                value = index_value(index, spectra)
+                low, high = ranges.get(index.name, (value, value))
+                ranges[index.name] = np.fmin(low, value), np.fmax(high, value)
+        self._seasons[month] = ranges
+        return ranges
+
+    def _departure(
+        self,
+        index: Index,
+        old: FloatArray,
+        new: FloatArray,
+        span: tuple[FloatArray, FloatArray] | None,
+    ) -> FloatArray:
         """Mean of the departures from the seasonal course and from the cycle, by permanence."""
         low, high = crop_cycle_range(index, self._bands)
         lowest = np.minimum(np.fmin(self._low[index.name], np.float32(low)), old)
         highest = np.maximum(np.fmax(self._high[index.name], np.float32(high)), old)
         beyond = new - np.minimum(np.maximum(new, lowest), highest)
-        return beyond + self._permanence * ((new - old) - beyond)
+        moved = new - old
+        if span is not None:
+            moved = new - np.minimum(np.maximum(new, np.fmin(span[0], old)), np.fmax(span[1], old))
+        return beyond + self._permanence * (moved - beyond)
 
     def _axes(
         self,

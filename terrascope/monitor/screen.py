@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,7 +41,7 @@ from terrascope.store.ledger import Record, work_key
 from terrascope.store.schema import NO_DATE, GroupSchema, Layer, result_schema
 from terrascope.store.window import read_window
 from terrascope.store.writing import Fork, TileWriter
-from terrascope.types import ChangeKind, Status
+from terrascope.types import ChangeKind, FloatArray, Status
 
 if TYPE_CHECKING:
     from terrascope.store.repository import Store
@@ -51,10 +51,14 @@ __all__ = [
     "OPTICAL_BANDS",
     "SCREEN_VERSION",
     "ScreenPlan",
+    "fill_tile",
+    "near_tiles",
     "pending_screen",
     "plan_screen",
+    "read_pair",
     "screen_batch",
     "screen_keys",
+    "tile_keys",
 ]
 
 SCREEN_VERSION = 1
@@ -283,6 +287,28 @@ def screen_keys(plan: ScreenPlan, store: Store) -> dict[Tile, str]:
     keys : dict of Tile to str
         From the settings, the ground asked for, and the records of all cubes around the tile.
     """
+    return tile_keys(plan, store, "screen", SCREEN_VERSION)
+
+
+def tile_keys(plan: ScreenPlan, store: Store, stage: str, version: int) -> dict[Tile, str]:
+    """Return the key of each tile for a stage that reads the cubes around it.
+
+    Parameters
+    ----------
+    plan : ScreenPlan
+        The plan; its cubes are built.
+    store : Store
+        Holds the cubes' ledgers.
+    stage : str
+        Name of the stage.
+    version : int
+        Of the stage.
+
+    Returns
+    -------
+    keys : dict of Tile to str
+        From the settings, the ground asked for, and the records of all cubes around the tile.
+    """
     wanted = {period.index for period in (*plan.target, *plan.baseline)}
     lines: dict[str, list[str]] = {}
     for groups in plan.groups.values():
@@ -295,17 +321,26 @@ def screen_keys(plan: ScreenPlan, store: Store) -> dict[Tile, str]:
 
     def inputs(tile: Tile) -> Iterator[str]:
         yield ground_identity(plan.aoi, tile)
-        for near in _near(tile):
+        for near in near_tiles(tile):
             # the nodes of normalisation take samples of the run's own tiles only
             yield f"{own.get(near, '')} {near in planned}"
 
-    return {
-        tile: work_key("screen", SCREEN_VERSION, settings, list(inputs(tile)))
-        for tile in plan.tiles
-    }
+    return {tile: work_key(stage, version, settings, list(inputs(tile))) for tile in plan.tiles}
 
 
-def _near(tile: Tile) -> Iterator[str]:
+def near_tiles(tile: Tile) -> Iterator[str]:
+    """Name the tiles whose pixels reach a tile.
+
+    Parameters
+    ----------
+    tile : Tile
+        The tile.
+
+    Yields
+    ------
+    id : str
+        Of the tile and of its neighbours, in the order of keys.
+    """
     reach = range(-_NEIGHBOURS, _NEIGHBOURS + 1)
     for i in reach:
         for j in reach:
@@ -396,21 +431,59 @@ def _screen_tile(
     budget: int,
 ) -> tuple[Fork, Record]:
     """Screen one tile, block by block. Runs on a worker."""
+
+    def compute(rows: slice, columns: slice, inside: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:
+        return _layers(plan, _screen_block(plan, tile, store, lattices, rows, columns), inside)
+
+    return fork, fill_tile(
+        plan, tile, key, TileWriter(fork, group, tile, 0), EVIDENCE_LAYERS, compute, budget
+    )
+
+
+def fill_tile(
+    plan: ScreenPlan,
+    tile: Tile,
+    key: str,
+    writer: TileWriter,
+    evidence: Sequence[Layer],
+    compute: Callable[[slice, slice, NDArray[np.bool_]], dict[str, NDArray[Any]]],
+    budget: int,
+) -> Record:
+    """Compute one tile's map layers block by block, and write them.
+
+    Parameters
+    ----------
+    plan : ScreenPlan
+        Its periods and bands decide how much fits the budget.
+    tile : Tile
+        Which tile.
+    key : str
+        Of the work item.
+    writer : TileWriter
+        Of the tile in its result group; closed at the end.
+    evidence : sequence of Layer
+        Written besides the layers of every result.
+    compute : callable
+        Takes rows and columns of the tile and which of these pixels lie in the AOI, and
+        returns all layers by name.
+    budget : int
+        Bytes of working memory.
+
+    Returns
+    -------
+    record : Record
+        Of the finished work item.
+    """
     release_large_arrays()
     inside = aoi_mask(plan.aoi, tile, plan.resolution_m)
-    writer = TileWriter(fork, group, tile, 0)
-    schema = _schema(plan, tile.zone)
+    schema = result_schema(tile.zone, plan.resolution_m, plan.run_id, evidence=evidence)
     for layer in schema.layers:
         writer.declare(layer.name)
     observed = 0
     for block in _blocks(plan, inside, budget):
         window = _hull(inside, block)
         strips = [
-            _layers(
-                plan,
-                _screen_block(plan, tile, store, lattices, rows, window[1]),
-                inside[rows, window[1]],
-            )
+            compute(rows, window[1], inside[rows, window[1]])
             for rows in _strips(plan, window, budget)
         ]
         layers = {name: np.concatenate([strip[name] for strip in strips]) for name in strips[0]}
@@ -421,8 +494,7 @@ def _screen_tile(
     writer.close()
     asked = int(np.count_nonzero(inside))
     share = observed / asked if asked else 0.0
-    record = Record(key, tile.id, 0, observed_share=share, facts={"asked_pixels": asked})
-    return fork, record
+    return Record(key, tile.id, 0, observed_share=share, facts={"asked_pixels": asked})
 
 
 def _blocks(plan: ScreenPlan, inside: NDArray[np.bool_], budget: int) -> Iterator[Window]:
@@ -518,20 +590,9 @@ def _evidence(
     columns: slice,
 ) -> Evidence:
     """Read both windows of one cube with a halo, normalise, and screen."""
-    halo = plan.halo_px
-    zone_rows, zone_columns = tile_slices(tile, plan.resolution_m)
-    y = slice(zone_rows.start + rows.start - halo, zone_rows.start + rows.stop + halo)
-    x = slice(zone_columns.start + columns.start - halo, zone_columns.start + columns.stop + halo)
-    root, path = store.root(), f"{group}/{SENSORS[sensor].variable}"
-    baseline, target = (
-        decode(read_window(root, path, y, x, times=[p.index for p in periods]), sensor)
-        for periods in (plan.baseline, plan.target)
+    baseline, target, fits = read_pair(
+        plan, tile, sensor, group, store, lattice, rows, columns, (plan.baseline, plan.target)
     )
-    size = tile_pixels(plan.resolution_m)
-    # pixel centres in tiles, from the tile's north-western node
-    centre_y = np.clip((np.arange(rows.start - halo, rows.stop + halo) + 0.5) / size, 0.0, 1.0)
-    centre_x = np.clip((np.arange(columns.start - halo, columns.stop + halo) + 0.5) / size, 0, 1)
-    fits = [interpolate_nodes(nodes, centre_y, centre_x) for nodes in lattice]
     if sensor == "sentinel-1":
         found = screen_sar(
             baseline,
@@ -551,7 +612,62 @@ def _evidence(
             target_months=[period.start.month for period in plan.target],
             pixel_m=plan.resolution_m,
         )
-    return _cropped(found, halo)
+    return _cropped(found, plan.halo_px)
+
+
+def read_pair(
+    plan: ScreenPlan,
+    tile: Tile,
+    sensor: str,
+    group: str,
+    store: Store,
+    lattice: Lattice,
+    rows: slice,
+    columns: slice,
+    periods: tuple[Sequence[Period], Sequence[Period]],
+) -> tuple[FloatArray, FloatArray, list[tuple[NDArray[Any], NDArray[Any]]]]:
+    """Read two windows of time of one cube, with the halo of a screen.
+
+    Parameters
+    ----------
+    plan : ScreenPlan
+        Resolution and halo.
+    tile : Tile
+        Which tile.
+    sensor : str
+        Decides how stored numbers are decoded.
+    group : str
+        Of the cube.
+    store : Store
+        Holds the cube.
+    lattice : Lattice
+        Nodes of the normalisation, one per period of the second window.
+    rows, columns : slice
+        Of the tile.
+    periods : tuple of sequence of Period
+        Baseline and target.
+
+    Returns
+    -------
+    baseline, target : ndarray of float32, shape (time, band, y, x)
+        Reflectance or dB, not normalised; NaN where missing.
+    fits : list of (ndarray, ndarray)
+        Gain and offset of each target period on the pixels read.
+    """
+    halo = plan.halo_px
+    zone_rows, zone_columns = tile_slices(tile, plan.resolution_m)
+    y = slice(zone_rows.start + rows.start - halo, zone_rows.start + rows.stop + halo)
+    x = slice(zone_columns.start + columns.start - halo, zone_columns.start + columns.stop + halo)
+    root, path = store.root(), f"{group}/{SENSORS[sensor].variable}"
+    baseline, target = (
+        decode(read_window(root, path, y, x, times=[p.index for p in window]), sensor)
+        for window in periods
+    )
+    size = tile_pixels(plan.resolution_m)
+    # pixel centres in tiles, from the tile's north-western node
+    centre_y = np.clip((np.arange(rows.start - halo, rows.stop + halo) + 0.5) / size, 0.0, 1.0)
+    centre_x = np.clip((np.arange(columns.start - halo, columns.stop + halo) + 0.5) / size, 0, 1)
+    return baseline, target, [interpolate_nodes(nodes, centre_y, centre_x) for nodes in lattice]
 
 
 def _cropped(evidence: Evidence, halo: int) -> Evidence:

@@ -33,6 +33,8 @@ def day_by_day(looks, rules, as_of):
             continue
         if status is Status.CONFIRMED and day > event["last"] + rules.close_after_days:
             status, closed = Status.CLOSED, (*event["days"], event["last"] + rules.close_after_days)
+        if status is Status.PROVISIONAL and day > event["days"][0] + rules.confirm_within_days:
+            status = Status.CLOSED if closed else Status.NO_CHANGE
         seen += 1
         anomaly = probability >= rules.threshold
         if anomaly and status not in (Status.PROVISIONAL, Status.CONFIRMED):
@@ -69,6 +71,8 @@ def day_by_day(looks, rules, as_of):
             status, closed = Status.CLOSED, (*event["days"], day)
     if status is Status.CONFIRMED and as_of > event["last"] + rules.close_after_days:
         status, closed = Status.CLOSED, (*event["days"], event["last"] + rules.close_after_days)
+    if status is Status.PROVISIONAL and as_of > event["days"][0] + rules.confirm_within_days:
+        status = Status.CLOSED if closed else Status.NO_CHANGE
     if status in (Status.PROVISIONAL, Status.CONFIRMED):
         days = (*event["days"], NO_DAY)
     else:
@@ -86,6 +90,7 @@ def series(draw, pixels=6):
         close_after_days=draw(st.sampled_from([20, 90, 400])),
         contrary=draw(st.sampled_from([None, 1, 3])),
         recovery=draw(st.sampled_from([None, 2])),
+        confirm_within_days=draw(st.sampled_from([30, 90, 400])),
     )
     steps = draw(st.lists(st.sampled_from([0, 5, 12, 40, 170]), min_size=1, max_size=24))
     looks, last = [], (0, "optical")
@@ -190,6 +195,14 @@ def test_recovery_is_sought_in_season_and_a_new_anomaly_begins_a_new_event():
     assert (closed["status"], closed["closed_on"], closed["events"]) == (Status.CLOSED, 568, 1)
     again = _one([*felled, *summer, (600, "optical", 0.9)], rules)
     assert (again["status"], again["detected_on"]) == (Status.PROVISIONAL, 600)
+
+
+def test_what_waits_too_long_is_taken_back():
+    hits = [(10, "optical", 0.9), (60, "optical", 0.9)]
+    assert _one([*hits, (100, "optical", 0.9)])["status"] == Status.CONFIRMED
+    late = _one([*hits, (101, "optical", 0.9)])
+    assert (late["status"], late["detected_on"]) == (Status.PROVISIONAL, 101)
+    assert _one(hits, as_of=101)["status"] == Status.NO_CHANGE
 
 
 def test_silence_closes_on_its_day():
