@@ -57,6 +57,8 @@ class StreamSettings:
         Per window, for traces; for segmentation one sample with up to `masks` masks.
     masks : int
         Per window, for segmentation.
+    absent : float
+        Share of those masks that may be empty.
     window_px : int
         Side of a window; where it is smaller than `render_px`, windows are cut out of one
         rendering, as many as fit.
@@ -95,6 +97,7 @@ class StreamSettings:
     windows: int = 4
     samples: int = 4
     masks: int = 10
+    absent: float = 0.25
     window_px: int = 128
     render_px: int = 128
     dates: int | None = None
@@ -266,7 +269,7 @@ def _samples(
 ) -> list[Sample]:
     facts = Facts(scene)
     if settings.source == "segmentation":
-        sample = segmentation_sample(facts, rng, settings.masks)
+        sample = segmentation_sample(facts, rng, settings.masks, settings.absent)
         return [] if sample is None else [sample]
     choice = settings.choice
     if scene.window.geometry.shape_yx[0] < settings.window_px and choice.weights is None:

@@ -9,16 +9,18 @@ from types import MappingProxyType
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from terrascope.data.scenes import ANY_CHANGE
 from terrascope.errors import ConfigError
 from terrascope.model.configuration_terrascope import NanoConfig, TerrascopeConfig
 from terrascope.model.modeling_terrascope import TerrascopeModel
 from terrascope.model.processing_terrascope import TerrascopeProcessor
 from terrascope.model.prompts import token_ids
 from terrascope.model.tokenization_nano import NanoTokenizer, SpecialIds
+from terrascope.train.naming import TraceIds
 from terrascope.train.recipe import Losses, Recipe
 from terrascope.vocabulary import LAND_COVER, image_indicator
 
-__all__ = ["STORED", "answer_ids", "build_model", "indicator_id", "nano_config", "save_model"]
+__all__ = ["STORED", "answer_ids", "build_model", "nano_config", "save_model", "trace_ids"]
 
 STORED = MappingProxyType({"nano": torch.float16, "internvl": torch.bfloat16})
 """How weights are stored, by backbone.
@@ -180,8 +182,8 @@ def answer_ids(tokenizer: PreTrainedTokenizerBase) -> tuple[int, int]:
     return ids.answer, ids.answer_end
 
 
-def indicator_id(tokenizer: PreTrainedTokenizerBase) -> int:
-    """Return the token with which a trace begins to say which date is looked at.
+def trace_ids(tokenizer: PreTrainedTokenizerBase) -> TraceIds:
+    """Return the tokens by which the names of masks are found in a trace.
 
     Parameters
     ----------
@@ -190,11 +192,14 @@ def indicator_id(tokenizer: PreTrainedTokenizerBase) -> int:
 
     Returns
     -------
-    indicator : int
-        The first token of ``Image: t_1`` after a word.
+    ids : TraceIds
+        The first token of ``Image: t_1`` after a word, and the name of any change.
     """
-    word = token_ids(tokenizer, LAND_COVER[0])
-    return token_ids(tokenizer, f"{LAND_COVER[0]} {image_indicator(1)}")[len(word)]
+    word = LAND_COVER[0]
+    indicator = token_ids(tokenizer, f"{word} {image_indicator(1)}")[
+        len(token_ids(tokenizer, word))
+    ]
+    return TraceIds(indicator, (tuple(token_ids(tokenizer, ANY_CHANGE)),))
 
 
 def save_model(

@@ -24,7 +24,7 @@ from terrascope.model.calibration import fit_temperature
 from terrascope.model.modeling_terrascope import TerrascopeModel
 from terrascope.model.processing_terrascope import TerrascopeProcessor
 from terrascope.model.sequences import DatePair
-from terrascope.train.building import answer_ids, build_model, indicator_id, save_model
+from terrascope.train.building import answer_ids, build_model, save_model, trace_ids
 from terrascope.train.labelled import LabelledSource
 from terrascope.train.loop import Trainer
 from terrascope.train.mapping import map_logits
@@ -282,7 +282,7 @@ def _train(
     source = LabelledSource(scenes, tokenizer, settings.name, settings.dates, settings.seed)
     folder.mkdir(parents=True, exist_ok=True)
     Trainer(
-        recipe, model, source, answer_ids(tokenizer), indicator_id(tokenizer), folder, cpu=cpu
+        recipe, model, source, answer_ids(tokenizer), trace_ids(tokenizer), folder, cpu=cpu
     ).run()
     return model, tokenizer, processor
 

@@ -29,7 +29,7 @@ from terrascope.train.checkpoints import (
     read_progress,
     save_checkpoint,
 )
-from terrascope.train.naming import NamedMasks
+from terrascope.train.naming import NamedMasks, TraceIds
 from terrascope.train.objective import TERMS, TrainingBatch, count_terms, shared_loss
 from terrascope.train.optimization import (
     WeightMean,
@@ -88,8 +88,8 @@ class Trainer:
         Of its batches.
     answer : tuple of int
         Ids of ``<answer>`` and ``</answer>``.
-    indicator : int
-        Id of the first token of a date in a trace.
+    trace : TraceIds
+        By which the names of masks are found.
     folder : Path
         For checkpoints and metrics.
     cpu : bool
@@ -100,7 +100,7 @@ class Trainer:
     model: TerrascopeModel
     source: Source
     answer: tuple[int, int]
-    indicator: int
+    trace: TraceIds
     folder: Path
     cpu: bool = False
 
@@ -164,7 +164,7 @@ class Trainer:
             if checkpoint is not None:
                 same = self.progress.step > 0
                 load_checkpoint(checkpoint, self.model, self.mean, optimizer if same else None)
-            runs = NamedMasks(self.model, self.indicator) if stage.named else self.model
+            runs = NamedMasks(self.model, self.trace) if stage.named else self.model
             wrapped: nn.Module = self.accelerator.prepare_model(runs)
             look = _Look(self, stage, runs)
             first = self.progress.step

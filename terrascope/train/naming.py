@@ -24,7 +24,23 @@ from terrascope.model.sequences import Query
 from terrascope.model.windows import Windows
 from terrascope.train.objective import observed_where
 
-__all__ = ["NamedMasks", "NamedOutput", "mask_names"]
+__all__ = ["NamedMasks", "NamedOutput", "TraceIds", "competition", "mask_names"]
+
+
+@dataclasses.dataclass(frozen=True)
+class TraceIds:
+    """Token ids by which a trace is read.
+
+    Parameters
+    ----------
+    indicator : int
+        Of the token that follows the name of a mask: the date's indicator.
+    whole : tuple of tuple of int
+        Names of masks that hold others of the same dates (any change holds its kinds).
+    """
+
+    indicator: int
+    whole: tuple[tuple[int, ...], ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,14 +66,14 @@ class NamedMasks(nn.Module):
     ----------
     model : TerrascopeModel
         Trained in place.
-    indicator : int
-        Id of the token that follows the name of a mask in a trace: the date's indicator.
+    ids : TraceIds
+        How names are found in a trace.
     """
 
-    def __init__(self, model: TerrascopeModel, indicator: int) -> None:
+    def __init__(self, model: TerrascopeModel, ids: TraceIds) -> None:
         super().__init__()
         self.model = model
-        self.indicator = indicator
+        self.ids = ids
 
     def forward(
         self,
@@ -84,7 +100,8 @@ class NamedMasks(nn.Module):
         Returns
         -------
         output : NamedOutput
-            Terms and masks.
+            Terms and masks; the cross-entropy is that of each mask by itself and, where several
+            names of the same dates are asked for, that of the name of each pixel among them.
         """
         config, backbone = self.model.config, self.model.backbone
         encoded = self.model.encode(windows)
@@ -98,6 +115,9 @@ class NamedMasks(nn.Module):
         valid = observed_where(windows.observed, window, before, date) & truth_valid
         width = config.boundary_width if config.boundary_weight else None
         dice, entropy, boundary = mask_losses(logits, truth, valid, boundary_width=width)
+        alone = torch.tensor([tuple(name) not in self.ids.whole for name in names], device=device)
+        rivals = torch.stack([window, before, date], 1)[alone]
+        entropy = entropy + competition(logits[alone], truth[alone], valid[alone], rivals)
         nothing = logits.sum() * 0
         aligned = nothing
         if config.contrastive_weight:
@@ -108,7 +128,7 @@ class NamedMasks(nn.Module):
         return NamedOutput(terms, logits)
 
     def _names(self, query: Query) -> list[list[int]]:
-        return mask_names(query.response, self.model.config.seg_token_id, self.indicator)
+        return mask_names(query.response, self.model.config.seg_token_id, self.ids.indicator)
 
     def _states(self, names: Sequence[Sequence[int]], device: torch.device) -> Tensor:
         """Embed names as means of their words, scaled to the norm of a state."""
@@ -116,6 +136,43 @@ class NamedMasks(nn.Module):
             [self.model.backbone.embed(torch.tensor(name, device=device)).mean(0) for name in names]
         )
         return functional.rms_norm(states, states.shape[-1:])
+
+
+def competition(logits: Tensor, truth: Tensor, valid: Tensor, dates: Tensor) -> Tensor:
+    """Let the masks of the same window and dates compete for every pixel.
+
+    Parameters
+    ----------
+    logits : Tensor of float, shape (K, H, W)
+        Of masks that exclude one another where they share a window and dates.
+    truth, valid : Tensor of bool, shape (K, H, W)
+        What they should be, and where that is known.
+    dates : Tensor of int64, shape (K, 3)
+        Window, earlier date (-1 for a mask of one date) and date of each.
+
+    Returns
+    -------
+    loss : Tensor of float32
+        Scalar: cross-entropy of the true name, mean over the pixels of a group and then over the
+        groups of several masks. Between two dates "none of them" competes too, with a logit of
+        0; on one date, pixels that belong to none of the masks do not count.
+    """
+    losses = [logits.float().sum() * 0]
+    for group in torch.unique(dates, dim=0):
+        members = (dates == group).all(1)
+        scores, there = logits[members].float(), truth[members]
+        if len(scores) < 2:
+            continue
+        known = valid[members].all(0)
+        if group[1] < 0:
+            known = known & there.any(0)
+        else:
+            scores = torch.cat([scores, torch.zeros_like(scores[:1])])
+            there = torch.cat([there, ~there.any(0, keepdim=True)])
+        if known.any():
+            wrong = scores.logsumexp(0) - (scores * there).sum(0)
+            losses.append((wrong * known).sum() / known.sum())
+    return torch.stack(losses).sum() / max(len(losses) - 1, 1)
 
 
 def mask_names(response: Sequence[int], seg: int, indicator: int) -> list[list[int]]:

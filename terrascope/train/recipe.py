@@ -76,6 +76,9 @@ class Stage:
     named : bool
         Masks are prompted by the embeddings of their names: sight learns before language does,
         which is left out. For ``"segmentation"`` alone.
+    absent : float
+        Of ``"segmentation"``: share of the masks that may be empty ones; with 1 and enough
+        `samples`, every name is asked for on every date.
     images : bool
         Whether the language model sees the images. Masks are decoded from them either way;
         without, a stage of masks alone takes a fraction of the time.
@@ -98,6 +101,7 @@ class Stage:
     dates: int | None = None
     language_weight: float | None = None
     named: bool = False
+    absent: float = 0.25
     images: bool = True
     weights: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
@@ -109,6 +113,7 @@ class Stage:
         if not self.rate > 0:
             raise ConfigError(f"stages {self.name!r}: rate {self.rate}: expected above 0")
         _share(f"stages {self.name!r}: final_rate", self.final_rate)
+        _share(f"stages {self.name!r}: absent", self.absent)
         if self.named and self.source != "segmentation":
             raise ConfigError(f"stages {self.name!r}: named masks are of source segmentation")
 

@@ -17,7 +17,7 @@ import torch
 
 from terrascope import __version__
 from terrascope.errors import ModelError
-from terrascope.train.building import answer_ids, build_model, indicator_id, save_model
+from terrascope.train.building import answer_ids, build_model, save_model, trace_ids
 from terrascope.train.loop import Source, Trainer
 from terrascope.train.recipe import Recipe
 from terrascope.train.records import draw_curves, read_records
@@ -73,7 +73,7 @@ def train(
 
         source = open_source(recipe, tokenizer)
     trainer = Trainer(
-        recipe, model, source, answer_ids(tokenizer), indicator_id(tokenizer), out, cpu=cpu
+        recipe, model, source, answer_ids(tokenizer), trace_ids(tokenizer), out, cpu=cpu
     )
     trainer.run(resume=resume)
     if trainer.is_main:

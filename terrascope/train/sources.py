@@ -72,6 +72,7 @@ def stream_settings(recipe: Recipe, stage: Stage, split: str) -> StreamSettings:
         windows=stage.batch,
         samples=stage.samples,
         masks=stage.samples,
+        absent=stage.absent,
         window_px=stage.window_px,
         render_px=max(_RENDERED_PX, stage.window_px),
         dates=stage.dates,
