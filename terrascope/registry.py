@@ -127,7 +127,7 @@ def load_model(
         small = json.loads((place / "config.json").read_text(encoding="utf-8"))
         exact = device == "cpu" or small.get("backbone", "nano") == "nano"
         dtype: Any = torch.float32 if exact else "auto"
-        model = TerrascopeModel.from_pretrained(folder, dtype=dtype).to(device)
+        model = TerrascopeModel.from_pretrained(folder, dtype=dtype)
         tokenizer: Any = (
             NanoTokenizer.from_pretrained(folder)
             if nano and not (place / "merges.txt").is_file()
@@ -137,6 +137,7 @@ def load_model(
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(f"{folder}: cannot be loaded ({error})") from error
     model.train(mode=False)
+    model.to(device)  # type: ignore[arg-type]
     return model, tokenizer, processor
 
 

@@ -9,11 +9,12 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from terrascope.kernels.blend import taper
 from terrascope.model.geometry import Geometry
 from terrascope.model.stacks import Stack, Window
 from terrascope.types import FloatArray
 
-__all__ = ["blend", "places", "rescale", "taper"]
+__all__ = ["blend", "places", "rescale"]
 
 Mapper = Callable[[Sequence[Window]], FloatArray]
 """Windows of one size to maps of shape (B, C, H, W)."""
@@ -90,27 +91,6 @@ def places(length: int, size: int, overlap: int) -> list[int]:
         return [0]
     count = -(-(length - size) // (size - overlap)) + 1
     return [round(float(start)) for start in np.linspace(0, length - size, count)]
-
-
-def taper(size: int, overlap: int) -> FloatArray:
-    """Weigh the pixels of a window: full in the middle, little at the edge, where context lacks.
-
-    Parameters
-    ----------
-    size : int
-        Rows and columns.
-    overlap : int
-        Pixels over which the weight rises.
-
-    Returns
-    -------
-    weight : ndarray of float32, shape (size, size)
-        Above 0; raised cosine.
-    """
-    edge = np.minimum(np.arange(size), np.arange(size)[::-1]) + 0.5
-    rise = 0.5 - 0.5 * np.cos(np.pi * np.clip(edge / max(overlap, 1), 0, 1))
-    line = np.maximum(rise, 1e-3).astype(np.float32)
-    return line[:, None] * line
 
 
 def rescale(window: Window, pixel_m: float) -> Window:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+from numpy.typing import NDArray
 
 from terrascope.types import BoolArray, FloatArray
 
@@ -77,7 +78,8 @@ def log_odds(probability: FloatArray) -> FloatArray:
     with np.errstate(divide="ignore"):
         p = probability.astype(np.float64)
         odds = np.log(p) - np.log1p(-p)
-    return np.clip(odds, -_BOUND, _BOUND).astype(np.float32)
+    bounded: FloatArray = np.clip(odds, -_BOUND, _BOUND).astype(np.float32)
+    return bounded
 
 
 def fit_pool(
@@ -127,7 +129,9 @@ def fit_pool(
     return LogOddsPool(float(full[0]), float(full[1]), float(full[2]), version)
 
 
-def _newton(design: np.ndarray, changed: BoolArray, ridge: float, free: list[int]) -> np.ndarray:
+def _newton(
+    design: NDArray[np.float64], changed: BoolArray, ridge: float, free: list[int]
+) -> NDArray[np.float64]:
     """Newton's method for a concave likelihood; the bias is not penalised."""
     centre = np.array([0.0 if i == 0 else 0.5 for i in free])
     penalty = np.diag([1e-9 if i == 0 else ridge for i in free])

@@ -50,7 +50,8 @@ def sigmoid(logits: FloatArray) -> FloatArray:
         NaN where missing.
     """
     half = np.float32(0.5)
-    return (half + half * np.tanh(logits * half)).astype(np.float32)
+    probability: FloatArray = (half + half * np.tanh(logits * half)).astype(np.float32)
+    return probability
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -19,7 +19,7 @@ from terrascope.kernels.blend import Mosaic, reasoned, total_weight
 from terrascope.model.stacks import Window
 from terrascope.monitor.reason.fold import ANY, CHANNELS, MODEL_LAYERS, ModelMaps, fuse_layers
 from terrascope.monitor.reason.inference import Loader, MicroBatches, ahead
-from terrascope.monitor.reason.plan import Chosen, ReasonSettings, least_pixels
+from terrascope.monitor.reason.plan import STRATA, Chosen, ReasonSettings, least_pixels, strata_of
 from terrascope.monitor.reason.windows import Strip, read_strip
 from terrascope.monitor.screen import EVIDENCE_LAYERS, ScreenPlan
 from terrascope.store.layout import tile_pixels, tile_slices
@@ -114,7 +114,8 @@ def reason_tile(
         layer.name: store.read_tile(plan.result_group(tile.zone), layer.name, tile)
         for layer in (*RESULT_LAYERS, *EVIDENCE_LAYERS)
     }
-    state, quarantines = "complete", ()
+    state = "complete"
+    quarantines: tuple[Quarantine, ...] = ()
     try:
         maps, counts, size = _persistently(plan, settings, tile, chosen, screen, store, loader)
     except Exception as error:
@@ -278,10 +279,9 @@ def _count(piece: _Piece, logits: FloatArray, counts: _Counts, least: int) -> No
 
 def _left_out(chosen: Chosen) -> list[int]:
     """Count the windows that were left out, by stratum of the audit."""
-    from terrascope.monitor.reason.plan import STRATA, strata_of
-
     left = chosen.own & ~chosen.ask
-    return np.bincount(strata_of(chosen.score[left]), minlength=len(STRATA)).tolist()
+    counts = np.bincount(strata_of(chosen.score[left]), minlength=len(STRATA))
+    return [int(count) for count in counts]
 
 
 def _groups(pieces: Iterator[_Piece], size: int) -> Iterator[list[_Piece]]:

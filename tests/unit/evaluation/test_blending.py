@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from terrascope.evaluation.blending import blend, places, rescale, taper
+from terrascope.evaluation.blending import blend, places, rescale
+from terrascope.kernels.blend import taper
 from terrascope.model.geometry import Geometry
 from terrascope.model.stacks import Stack, Window
 
