@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Sequence
+from typing import Any, cast
 
 from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
@@ -139,7 +140,7 @@ def read_secret(name: str | None) -> dict[str, str] | None:
     if name is None:
         return None
     try:
-        value = Secret.load(name).get()
+        value = cast("Secret[Any]", Secret.load(name)).get()
         settings = json.loads(value) if isinstance(value, str) else value
     except ValueError:
         settings = None

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["Destination"]
 
 _TYPES = {".geojson": "application/geo+json", ".parquet": "application/vnd.apache.parquet"}
-_STORES = {"s3": S3Store, "gs": GCSStore, "az": AzureStore}
+_STORES: dict[str, Any] = {"s3": S3Store, "gs": GCSStore, "az": AzureStore}
 _RETRY: RetryConfig = {"max_retries": 5, "retry_timeout": dt.timedelta(seconds=60)}
 _PART = re.compile(r"(?P<name>.+)#\d+")
 """What a killed process leaves of a file that it was writing into a folder."""

@@ -88,6 +88,12 @@ def assert_same(output: Path, live: Path, left: dict[str, dict[str, bytes]]) -> 
         np.testing.assert_array_equal(got[place], values, err_msg=place)
 
 
+@pytest.fixture(autouse=True)
+def without_git(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the source's commit out of reports: another may be made while this runs."""
+    monkeypatch.setenv("PATH", "")
+
+
 @pytest.fixture
 def without_prefect(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in TASKS:
