@@ -13,7 +13,7 @@ import os
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import pydantic
 from pydantic import BaseModel, ConfigDict, Field
@@ -21,6 +21,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from terrascope.errors import ConfigError
 from terrascope.periods import EPOCH, Cadence, Period
 from terrascope.sensors import S2_BANDS
+
+if TYPE_CHECKING:
+    from terrascope.kernels.alerts import AlertRules
 
 __all__ = [
     "ModelChoice",
@@ -37,6 +40,7 @@ _NUMBER_ERRORS = (
     *("float_type", "int_type", "finite_number"),
 )
 _SAME_SEASON = re.compile(r"same-season P([1-9]\d?)Y")
+_DAYS = re.compile(r"P([1-9]\d{0,3})D")
 
 
 class _Table(BaseModel):
@@ -93,6 +97,11 @@ class _Model(_Table):
     micro_batch: Annotated[int, Field(ge=1, le=1024)] = 4
 
 
+class _Alerts(_Table):
+    confirm: str = "3 of 4"
+    close_after: str = "P180D"
+
+
 class _Run(_Table):
     minimum_completeness: Annotated[float, Field(ge=0, le=1)] = 0.95
 
@@ -111,6 +120,7 @@ class _File(_Table):
     cube: _Cube = Field(default_factory=_Cube)
     screen: _Screen = Field(default_factory=_Screen)
     model: _Model | None = None
+    alerts: _Alerts | None = None
     run: _Run = Field(default_factory=_Run)
     output: _Output
 
@@ -217,6 +227,8 @@ class MonitorSettings:
         Absolute path or object store URL.
     min_area_ha : float
         Smallest event.
+    alerts : AlertRules or None
+        Of the fold of single dates; None compares target and baseline as wholes.
     model : ModelChoice or None
         None screens only.
     """
@@ -247,6 +259,7 @@ class MonitorSettings:
     minimum_completeness: float
     output: str
     min_area_ha: float
+    alerts: AlertRules | None = None
     model: ModelChoice | None = None
 
     @property
@@ -264,6 +277,8 @@ class MonitorSettings:
         """
         values = dataclasses.asdict(self)
         values["cadence"] = str(self.cadence)
+        if self.alerts is None:
+            del values["alerts"]
         if self.model is None:
             del values["model"]
         for key in ("target", "baseline"):
@@ -398,6 +413,7 @@ def parse_monitor(
         minimum_completeness=raw.run.minimum_completeness,
         output=_resolve_output(raw.output.path, base, file),
         min_area_ha=raw.output.min_area_ha,
+        alerts=_resolve_alerts(raw, cadence, file),
         model=_model_choice(raw.model, base, file),
     )
 
@@ -456,7 +472,7 @@ def _model_choice(raw: _Model | None, base: Path, file: str) -> ModelChoice | No
 
 def _refuse_later_tables(document: dict[str, Any], file: str) -> None:
     """Say plainly what this version cannot do, instead of ignoring what was asked."""
-    for table in ("alerts", "questions"):
+    for table in ("questions",):
         if table in document:
             raise ConfigError(
                 f"found [{table}]; this version compares target with baseline: leave the table out",
@@ -590,6 +606,46 @@ def _check_bands(bands: list[str] | None, file: str) -> tuple[str, ...] | None:
             key="cube.bands",
         )
     return tuple(band for band in S2_BANDS if band in bands)
+
+
+def _resolve_alerts(raw: _File, cadence: Cadence, file: str) -> AlertRules | None:
+    """Read the rules of the alerts, which need a cube of single days."""
+    if raw.alerts is None:
+        return None
+    if raw.model is not None:
+        raise ConfigError(
+            "found [alerts] beside [model]; this version folds what the screen sees on each date: "
+            "leave one of them out",
+            file=file,
+            key="alerts",
+        )
+    from terrascope.kernels.alerts import AlertRules
+
+    if str(cadence) != "P1D":
+        raise ConfigError(
+            f"found {str(cadence)!r} beside [alerts]; expected 'P1D': alerts fold single dates",
+            file=file,
+            key="time.cadence",
+        )
+    days = _DAYS.fullmatch(raw.alerts.close_after)
+    if days is None:
+        raise ConfigError(
+            f"found {raw.alerts.close_after!r}; expected for instance 'P180D'",
+            file=file,
+            key="alerts.close_after",
+        )
+    try:
+        return AlertRules.parse(
+            raw.alerts.confirm,
+            close_after_days=int(days[1]),
+            threshold=raw.screen.threshold,
+        )
+    except ValueError as error:
+        raise ConfigError(
+            f"found {raw.alerts.confirm!r}; expected for instance '3 of 4', up to 8",
+            file=file,
+            key="alerts.confirm",
+        ) from error
 
 
 def _resolve_path(path: str | None, base: Path) -> str | None:

@@ -311,10 +311,10 @@ class MonitorRun:
 
     @cached_property
     def screen_plan(self) -> ScreenPlan:
-        """The work of the screen."""
+        """The work of the screen, or of the alerts where the monitor file asks for them."""
         from terrascope.monitor.screen import plan_screen
 
-        return plan_screen(
+        screen = plan_screen(
             self.plans,
             target=self.target,
             baseline=self.baseline,
@@ -324,6 +324,11 @@ class MonitorRun:
             run_id=self.settings.run_id,
             resolution_m=self.settings.resolution_m,
         )
+        if self.settings.alerts is None:
+            return screen
+        from terrascope.monitor.alerts import plan_alerts
+
+        return plan_alerts(screen, self.settings.alerts)
 
     def explain(self) -> list[str]:
         """Say what a run would read and write. Searches the catalog, reads no pixel.
@@ -428,12 +433,12 @@ class MonitorRun:
         plan = self.screen_plan
         left = pending_screen(plan, self.store, self._screen_keys)
         todo = sum(len(plan.batches[index]) for index in left)
-        with self._stage("screen") as count:
+        with self._stage(self._screen_stage) as count:
             count(planned=len(plan.tiles), skipped=len(plan.tiles) - todo)
         return left
 
     def screen(self, index: int, executor: Executor) -> None:
-        """Screen one batch of tiles and commit the maps.
+        """Screen one batch of tiles, or fold its alerts, and commit the maps.
 
         Parameters
         ----------
@@ -442,20 +447,17 @@ class MonitorRun:
         executor : Executor
             Where the work runs.
         """
+        from terrascope.monitor.alerts import AlertPlan, alert_batch
         from terrascope.monitor.screen import screen_batch
 
-        plan = self.screen_plan
-        with self._stage("screen") as count:
-            done = screen_batch(
-                plan,
-                index,
-                self.store,
-                executor,
-                keys=self._screen_keys,
-                memory=self.settings.memory,
-            )
-            count(done=done)
-        report_progress("screen", index + 1, len(plan.batches))
+        plan, keys, memory = self.screen_plan, self._screen_keys, self.settings.memory
+        with self._stage(self._screen_stage) as count:
+            if isinstance(plan, AlertPlan):
+                done = alert_batch(plan, index, self.store, executor, keys=keys, memory=memory)
+            else:
+                done = screen_batch(plan, index, self.store, executor, keys=keys, memory=memory)
+            count(done=done, skipped=len(plan.batches[index]) - done)
+        report_progress(self._screen_stage, index + 1, len(plan.batches))
 
     @cached_property
     def reasoning(self) -> ReasonSettings | None:
@@ -581,9 +583,18 @@ class MonitorRun:
     @cached_property
     def _screen_keys(self) -> dict[Tile, str]:
         """Keys of the screen; valid once the cubes are built."""
+        from terrascope.monitor.alerts import AlertPlan, alert_keys
         from terrascope.monitor.screen import screen_keys
 
-        return screen_keys(self.screen_plan, self.store)
+        plan = self.screen_plan
+        if isinstance(plan, AlertPlan):
+            return alert_keys(plan, self.store)
+        return screen_keys(plan, self.store)
+
+    @property
+    def _screen_stage(self) -> str:
+        """What the step between cube and products is called in ``run.json``."""
+        return "screen" if self.settings.alerts is None else "alerts"
 
     def publish(self) -> str:
         """Write maps, events, report and STAC items, and make them visible at once.

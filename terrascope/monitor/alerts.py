@@ -77,6 +77,22 @@ class AlertPlan(ScreenPlan):
 
     Parameters
     ----------
+    resolution_m : int
+        Pixel size.
+    target, baseline : tuple of Period
+        Days that are monitored, and those of the past.
+    groups : mapping of str to tuple of str
+        Groups of the cube by sensor.
+    bands : mapping of str to tuple of str
+        Bands of each sensor's cube.
+    batches : tuple of tuple of Tile
+        Neighbouring tiles that are committed together.
+    aoi : Aoi
+        Outside of it nothing is stated.
+    threshold : float
+        Probability from which an observation is anomalous.
+    run_id : str
+        Names the result group.
     rules : AlertRules
         Of the fold.
     """

@@ -169,7 +169,17 @@ def test_same_season_of_the_last_month() -> None:
         ({"model": {"name": "nano@promoted", "budget": True}}, "model.budget", "found True"),
         ({"model": {"name": "nano@promoted", "audit": -1}}, "model.audit", "found -1; expected"),
         ({"model": {"nome": "x"}}, "model.name", "is missing; .*found the unknown 'nome'"),
-        ({"alerts": {"confirm": "3 of 4"}}, "alerts", "leave the table out"),
+        ({"alerts": {"confirm": "3 of 4"}}, "time.cadence", "expected 'P1D'"),
+        (
+            {"time": {"cadence": "P1D"}, "alerts": {"confirm": "5 of 4"}},
+            "alerts.confirm",
+            "found '5 of 4'; expected for instance '3 of 4'",
+        ),
+        (
+            {"time": {"cadence": "P1D"}, "alerts": {"close_after": "P6M"}},
+            "alerts.close_after",
+            "found 'P6M'; expected for instance 'P180D'",
+        ),
     ],
 )
 def test_complaints_name_file_key_found_and_expected(
