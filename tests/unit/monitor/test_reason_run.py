@@ -13,9 +13,13 @@ import rasterio
 import terrascope
 from terrascope.cube.executor import ThreadExecutor
 from terrascope.errors import ModelError
+from terrascope.model.processing_terrascope import TerrascopeProcessor
+from terrascope.model.tokenization_nano import NanoTokenizer
 from terrascope.products.layers import LAYERS, MODEL_LAYERS
+from terrascope.train.building import save_model
 from terrascope.watch import MonitorRun
 
+from ..model.tiny8b import tiny_8b  # noqa: TID252
 from .tiny_nano import write_nano
 
 
@@ -70,3 +74,20 @@ def test_a_monitor_with_a_model(tiny_archive: Any, tmp_path: Path) -> None:
     assert steps(plain) == []
     assert {path.stem for path in (out / "maps").glob("*.tif")} == set(LAYERS)
     assert "the model looked at" not in (out / "report.json").read_text(encoding="utf-8")
+
+
+def test_the_8b_goes_the_same_way(tiny_archive: Any, tmp_path: Path) -> None:
+    """A tiny checkpoint of the larger size: other classes, other files, the same stage."""
+    tokenizer = NanoTokenizer()
+    save_model(tmp_path / "8b", tiny_8b(tokenizer), tokenizer, TerrascopeProcessor(size_px=64))
+    file = tiny_archive.monitor_file(tmp_path)
+    with file.open("a", encoding="utf-8") as out:
+        out.write('\n[model]\nname = "8b"\naudit = 0\nbudget = 0.1\n')
+    run = MonitorRun.open(file)
+    assert run.reasoning is not None
+    assert run.reasoning.window_px == 64
+    assert steps(run) == [0]
+    maps = terrascope.open_maps(tmp_path / "out")
+    assert np.isfinite(maps["model_probability"].to_numpy()).any()
+    records = run.store.records(run.map_plan.result_group(run.tiles[0].zone)).values()
+    assert [record.done for record in records] == [True]
