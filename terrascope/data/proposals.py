@@ -29,9 +29,6 @@ class Proposal:
         What a reader of the question alone knows; see `terrascope.data.priors`.
     truth : float, str or bool
         Figures in base units (share 0 to 1, square metres, metres) or a count.
-    prior : float or None
-        The figure as `key` has it, independent of the size of the window: the share of the
-        window for an area, pixels for a length. None for `truth` itself.
     answer : AnswerKind
         Of the open form.
     steps : tuple of Named
@@ -44,6 +41,9 @@ class Proposal:
         All that the answer may be, where it is one of a few; empty otherwise.
     unit : Unit or None
         Of the answer.
+    prior : float or None
+        The figure as `key` has it, independent of the size of the window: the share of the
+        window for an area, pixels for a length. None for `truth` itself.
     outcome : str
         The truth as `key` counts it, where that is not the truth itself: the number of a date.
     """

@@ -153,4 +153,4 @@ def _most_differ(a: FloatArray, b: FloatArray) -> bool:
     low, high = np.minimum(a, b)[told], np.maximum(a, b)[told]
     apart = (high - low > _APART) & (high > _RATIO * np.maximum(low, 0.0))
     upward = np.count_nonzero(apart & (b > a)[told])
-    return max(upward, np.count_nonzero(apart) - upward) > low.size / 2
+    return bool(max(upward, np.count_nonzero(apart) - upward) > low.size / 2)
