@@ -20,7 +20,7 @@ from terrascope.geo.tiles import TILE_M, Tile, Zone
 from terrascope.products import summary as s
 from terrascope.products.events import find_events, write_events
 from terrascope.products.figures import Marker, ReportFigures, draw_overview
-from terrascope.products.layers import ALL_LAYERS, LAYERS, MODEL_LAYERS
+from terrascope.products.layers import ALERT_LAYERS, ALL_LAYERS, LAYERS, MODEL_LAYERS
 from terrascope.products.mosaic import mosaic_crs, mosaic_grid, write_maps
 from terrascope.products.overview import Overview
 from terrascope.products.panels import draw_panels
@@ -63,7 +63,8 @@ class StoreLayers:
 
     def __init__(self, run: MonitorRun) -> None:
         self._plan = run.map_plan
-        self._layers = (*LAYERS, *(MODEL_LAYERS if run.settings.model else ()))
+        more = MODEL_LAYERS if run.settings.model else {}
+        self._layers = (*LAYERS, *more, *(ALERT_LAYERS if run.settings.alerts else ()))
         self._store = run.store.at(run.store.snapshot())
         self._done = {
             zone: {tile for tile, _ in self._store.records(self._plan.result_group(zone))}

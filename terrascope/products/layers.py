@@ -23,6 +23,7 @@ from terrascope.types import Status
 from terrascope.vocabulary import LAND_COVER
 
 __all__ = [
+    "ALERT_LAYERS",
     "ALL_LAYERS",
     "LAYERS",
     "MODEL_LAYERS",
@@ -192,7 +193,20 @@ MODEL_LAYERS: Mapping[str, LayerSpec] = MappingProxyType(
 )
 """Layers of a run with a model, besides `LAYERS`."""
 
-ALL_LAYERS: Mapping[str, LayerSpec] = MappingProxyType({**LAYERS, **MODEL_LAYERS})
+_DAYS = "days since 1970-01-01"
+
+ALERT_LAYERS: Mapping[str, LayerSpec] = MappingProxyType(
+    {
+        spec.name: spec
+        for spec in (
+            LayerSpec("confirmed_on", "int32", -1, "Day of the confirmation", unit=_DAYS),
+            LayerSpec("closed_on", "int32", -1, "Day of the closing", unit=_DAYS),
+        )
+    }
+)
+"""Layers of a run with alerts, besides `LAYERS`."""
+
+ALL_LAYERS: Mapping[str, LayerSpec] = MappingProxyType({**LAYERS, **MODEL_LAYERS, **ALERT_LAYERS})
 """Every layer that there is, by name."""
 
 
