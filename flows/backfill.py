@@ -5,14 +5,16 @@ What a period has committed is not done again, however often the flow is started
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 from prefect import flow
 
-from flows.monitor import run_steps
+from flows.monitor import build_cubes, run_steps
 from terrascope.backfill import Backfill
-from terrascope.cube.executor import Executor
 from terrascope.errors import IncompleteError
 from terrascope.progress import report_progress
-from terrascope.watch import MonitorRun, open_executor
+from terrascope.watch import open_executor
 
 __all__ = ["backfill"]
 
@@ -45,27 +47,33 @@ def backfill(
         In the end, if a period is less complete than the monitor file asks for.
     """
     job = Backfill.open(file, first, last)
-    periods = job.ordered(order)
+    targets = job.ordered(order)
     lacking: list[IncompleteError] = []
     with job.writing(), open_executor(dask, memory=job.memory) as executor:
-        for number, period in enumerate(periods, 1):
-            _watch(job.run(period), executor, lacking)
-            report_progress("backfill", number, len(periods))
-        report = _watch(job.last_run(), executor, [])
+        for number, target in enumerate(targets, 1):
+            run = job.run(target)
+            with _remembered(lacking), run.logged():
+                if job.folded:
+                    build_cubes(run, executor)
+                else:
+                    run_steps(run, executor)
+            report_progress("backfill", number, len(targets))
+        run = job.last_run()
+        with _remembered(lacking if job.folded else []), run.logged():
+            run_steps(run, executor)
     if lacking:
         raise IncompleteError(
-            f"{len(lacking)} of {len(periods)} periods are published and lack something; "
+            f"{len(lacking)} of {len(targets)} periods are published and lack something; "
             f"the first: {lacking[0]}",
             completeness=min(error.completeness for error in lacking),
         )
-    return report
+    return str(run.folder / "report.html")
 
 
-def _watch(run: MonitorRun, executor: Executor, lacking: list[IncompleteError]) -> str:
-    """Run one period; one that lacks something is published, and remembered."""
+@contextlib.contextmanager
+def _remembered(lacking: list[IncompleteError]) -> Iterator[None]:
+    """Go on after a period that lacks something: it is published all the same."""
     try:
-        with run.logged():
-            return run_steps(run, executor)
+        yield
     except IncompleteError as error:
         lacking.append(error)
-        return str(run.folder / "report.html")

@@ -13,7 +13,7 @@ from terrascope.cube.executor import Executor
 from terrascope.errors import TerrascopeError
 from terrascope.watch import MonitorRun, open_executor
 
-__all__ = ["is_transient", "monitor", "run_steps"]
+__all__ = ["build_cubes", "is_transient", "monitor", "run_steps"]
 
 
 def is_transient(task: object, task_run: object, state: object) -> bool:
@@ -156,11 +156,24 @@ def run_steps(run: MonitorRun, executor: Executor) -> str:
     report : str
         Path of ``report.html``.
     """
-    search(run)
-    for sensor, index in run.pending_cube_batches():
-        build_cube(run, sensor, index, executor)
+    build_cubes(run, executor)
     for index in run.pending_screen_batches():
         screen(run, index, executor)
     for index in run.pending_reason_batches(executor):
         reason(run, index, executor)
     return publish(run)
+
+
+def build_cubes(run: MonitorRun, executor: Executor) -> None:
+    """Take a run from its search to its cubes.
+
+    Parameters
+    ----------
+    run : MonitorRun
+        Being logged.
+    executor : Executor
+        Where the work runs.
+    """
+    search(run)
+    for sensor, index in run.pending_cube_batches():
+        build_cube(run, sensor, index, executor)

@@ -3,7 +3,8 @@
 All runs share the monitor file's grid and its cube, so a baseline that two of them compare with
 is read once. Each publishes into ``OUT/periods/FIRST_LAST/``, what a live run of that period
 publishes. In the end the newest period is published in ``OUT`` itself, as the live run would have
-left it; what has to see all dates in their order is done there, once.
+left it; what has to see all dates in their order is done there, once. So with alerts the cube is
+filled month by month, in any order, and that last run folds the alerts of the whole range.
 
 Nothing records how far a backfill has come but the cube's ledgers and the products themselves.
 One that was killed is started again and does what is missing.
@@ -14,7 +15,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime as dt
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -39,18 +41,22 @@ class Backfill:
     ----------
     file : Path
         The monitor file.
-    periods : tuple of Period
-        In order of time.
+    targets : tuple of str
+        First and last day of each run's target, as a monitor file states it, in order
+        of time: the periods, or with alerts months of dates.
     output : Path
         The output folder of the monitor file.
     memory : int
         Bytes per worker.
+    folded : bool
+        With alerts: the runs only fill the cube, the last one folds all dates.
     """
 
     file: Path
-    periods: tuple[Period, ...]
+    targets: tuple[str, ...]
     output: Path
     memory: int
+    folded: bool = False
 
     @classmethod
     def open(cls, file: str | Path, first: str, last: str) -> Backfill:
@@ -85,12 +91,14 @@ class Backfill:
             raise ConfigError(
                 f"{error}; expected the first and the last day, YYYY-MM-DD", key="--from, --to"
             ) from error
-        for period in periods:
-            load_monitor_file(file, target=target_of(period))
-        return cls(Path(file), periods, MonitorRun.open(file).output, settings.memory)
+        folded = getattr(settings, "alerts", None) is not None
+        targets = tuple(_by_month(periods) if folded else map(_target, periods, periods))
+        for target in targets:
+            load_monitor_file(file, target=target)
+        return cls(Path(file), targets, MonitorRun.open(file).output, settings.memory, folded)
 
-    def ordered(self, order: str = "oldest") -> tuple[Period, ...]:
-        """Return the periods in an order of work.
+    def ordered(self, order: str = "oldest") -> tuple[str, ...]:
+        """Return the targets in an order of work.
 
         Parameters
         ----------
@@ -99,8 +107,8 @@ class Backfill:
 
         Returns
         -------
-        periods : tuple of Period
-            ``shuffled`` is the same for the same periods.
+        targets : tuple of str
+            ``shuffled`` is the same for as many.
 
         Raises
         ------
@@ -109,41 +117,43 @@ class Backfill:
         """
         if order not in ORDERS:
             raise ConfigError(f"found {order!r}; expected one of: {', '.join(ORDERS)}", key="order")
-        places = np.arange(len(self.periods))
+        places = np.arange(len(self.targets))
         if order == "newest":
             places = places[::-1]
         if order == "shuffled":
-            places = np.random.default_rng(self.periods[0].index).permutation(places)
-        return tuple(self.periods[place] for place in places)
+            places = np.random.default_rng(len(places)).permutation(places)
+        return tuple(self.targets[place] for place in places)
 
-    def run(self, period: Period) -> MonitorRun:
+    def run(self, target: str) -> MonitorRun:
         """Return the run of one period, with its products in a folder of their own.
 
         Parameters
         ----------
-        period : Period
-            One of `periods`.
+        target : str
+            One of `targets`.
 
         Returns
         -------
         run : MonitorRun
-            To be taken through the steps of a monitor.
+            To be taken through the steps of a monitor, or where `folded` as far as its
+            cubes.
         """
-        target = target_of(period)
         folder = self.output / "periods" / target.replace("/", "_")
         return self._like_the_first(MonitorRun.open(self.file, target=target, folder=folder))
 
     def last_run(self) -> MonitorRun:
-        """Return the run of the newest period, with its products in the output folder.
+        """Return the run that ends the backfill, with its products in the output folder.
 
         Returns
         -------
         run : MonitorRun
-            To be taken through the steps of a monitor when all periods are in the
-            store. It finds them there, so that a stage which folds dates in their order
-            folds all of them at once.
+            Of the newest period, or where `folded` of the whole range; to be taken
+            through the steps of a monitor when all others are done.
         """
-        return self._like_the_first(MonitorRun.open(self.file, target=target_of(self.periods[-1])))
+        target = self.targets[-1]
+        if self.folded:
+            target = f"{self.targets[0].split('/')[0]}/{target.split('/')[1]}"
+        return self._like_the_first(MonitorRun.open(self.file, target=target))
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
@@ -159,7 +169,7 @@ class Backfill:
 
     @cached_property
     def _first(self) -> MonitorRun:
-        return MonitorRun.open(self.file, target=target_of(self.periods[0]))
+        return MonitorRun.open(self.file, target=self.targets[0])
 
     def _like_the_first(self, run: MonitorRun) -> MonitorRun:
         """Give a run the optical bands that live runs, in order of time, would have settled on."""
@@ -168,17 +178,13 @@ class Backfill:
         return run
 
 
-def target_of(period: Period) -> str:
-    """Return a period as a monitor file states a target.
+def _target(first: Period, last: Period) -> str:
+    """Return a range of periods as a monitor file states a target."""
+    return f"{first.start}/{last.end}"
 
-    Parameters
-    ----------
-    period : Period
-        The period.
 
-    Returns
-    -------
-    target : str
-        First and last day.
-    """
-    return f"{period.start}/{period.end}"
+def _by_month(periods: Sequence[Period]) -> Iterator[str]:
+    """Cut single days where a month begins."""
+    for _, group in itertools.groupby(periods, key=lambda p: (p.start.year, p.start.month)):
+        days = list(group)
+        yield _target(days[0], days[-1])

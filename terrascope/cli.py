@@ -87,12 +87,14 @@ def backfill(
     from terrascope.backfill import Backfill
     from terrascope.progress import shown
 
-    periods = Backfill.open(file, first, last).ordered(order)
+    job = Backfill.open(file, first, last)
+    job.ordered(order)  # a wrong word is said before anything is started
     with shown():
         from flows.backfill import backfill as flow
 
         report = _call_flow(lambda: flow(str(file), first, last, order, dask))
-    typer.echo(f"periods: {len(periods)}, in {Path(report).parent / 'periods'}")
+    if not job.folded:
+        typer.echo(f"periods: {len(job.targets)}, in {Path(report).parent / 'periods'}")
     typer.echo(f"report: {report}")
 
 

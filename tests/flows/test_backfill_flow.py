@@ -17,7 +17,7 @@ import zarr
 
 import flows.backfill
 import flows.monitor
-from terrascope.backfill import Backfill, target_of
+from terrascope.backfill import Backfill
 from terrascope.cube.executor import ThreadExecutor
 from terrascope.errors import ConfigError
 from terrascope.watch import MonitorRun
@@ -60,8 +60,8 @@ def run_live(folder: Path, archive: Any, last: str) -> dict[str, dict[str, bytes
     """Run the monitor for one month after the other; return what each left."""
     file = archive.monitor_file(folder)
     left = {}
-    for period in Backfill.open(file, "2024-04-01", last).periods:
-        run = MonitorRun.open(file, target=target_of(period))
+    for target in Backfill.open(file, "2024-04-01", last).targets:
+        run = MonitorRun.open(file, target=target)
         executor = ThreadExecutor()
         with run.logged():
             run.search()
@@ -106,8 +106,8 @@ def test_another_order_is_the_same_as_live(
     left = run_live(tmp_path / "live", monthly_archive, "2024-06-30")
     file = monthly_archive.monitor_file(tmp_path / "back")
     job = Backfill.open(file, "2024-04-15", "2024-06-01")
-    assert len(job.periods) == len(left) == 3
-    assert set(job.ordered("shuffled")) == set(job.periods)
+    assert len(job.targets) == len(left) == 3
+    assert set(job.ordered("shuffled")) == set(job.targets)
     report = flows.backfill.backfill.fn(str(file), "2024-04-15", "2024-06-01", "newest")
     output = tmp_path / "back" / "out"
     assert report == str(output / "report.html")
