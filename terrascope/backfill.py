@@ -91,7 +91,7 @@ class Backfill:
             raise ConfigError(
                 f"{error}; expected the first and the last day, YYYY-MM-DD", key="--from, --to"
             ) from error
-        folded = getattr(settings, "alerts", None) is not None
+        folded = settings.alerts is not None
         targets = tuple(_by_month(periods) if folded else map(_target, periods, periods))
         for target in targets:
             load_monitor_file(file, target=target)

@@ -56,20 +56,25 @@ async def _places(session: icechunk.Session, path: str) -> list[tuple[int, ...]]
     return [tuple(place) async for place in session.chunk_coordinates(path)]
 
 
+def run_once(file: Path, target: str) -> MonitorRun:
+    run = MonitorRun.open(file, target=target)
+    executor = ThreadExecutor()
+    with run.logged():
+        run.search()
+        for sensor, index in run.pending_cube_batches():
+            run.build_cube(sensor, index, executor)
+        for index in run.pending_screen_batches():
+            run.screen(index, executor)
+        run.publish()
+    return run
+
+
 def run_live(folder: Path, archive: Any, last: str) -> dict[str, dict[str, bytes]]:
     """Run the monitor for one month after the other; return what each left."""
     file = archive.monitor_file(folder)
     left = {}
     for target in Backfill.open(file, "2024-04-01", last).targets:
-        run = MonitorRun.open(file, target=target)
-        executor = ThreadExecutor()
-        with run.logged():
-            run.search()
-            for sensor, index in run.pending_cube_batches():
-                run.build_cube(sensor, index, executor)
-            for index in run.pending_screen_batches():
-                run.screen(index, executor)
-            run.publish()
+        run = run_once(file, target)
         left[run.settings.run_id] = products(folder / "out")
     return left
 
@@ -81,6 +86,10 @@ def assert_same(output: Path, live: Path, left: dict[str, dict[str, bytes]]) -> 
         assert found.keys() == expected.keys()
         assert [path for path in expected if found[path] != expected[path]] == []
     assert products(output) == products(live)
+    assert_arrays_same(output, live)
+
+
+def assert_arrays_same(output: Path, live: Path) -> None:
     got, wanted = arrays(output), arrays(live)
     assert len(wanted) > 10
     assert got.keys() == wanted.keys()
@@ -118,6 +127,26 @@ def test_another_order_is_the_same_as_live(
     ]
     assert areas == sorted(areas)
     assert areas[0] < areas[-1]
+
+
+def test_alerts_are_folded_once_over_all_dates(
+    monthly_archive: Any, tmp_path: Path, without_prefect: None
+) -> None:
+    files = [monthly_archive.monitor_file(tmp_path / name) for name in ("live", "back")]
+    for file in files:
+        text = file.read_text().replace("[time]\n", '[time]\ncadence = "P1D"\n')
+        file.write_text(f'{text}[alerts]\nconfirm = "2 of 2"\n')
+    run_once(files[0], "2024-04-01/2024-06-30")
+    job = Backfill.open(files[1], "2024-04-01", "2024-06-30")
+    assert job.targets == tuple(
+        f"2024-{month}-01/2024-{month}-{days}"
+        for month, days in (("04", 30), ("05", 31), ("06", 30))
+    )
+    flows.backfill.backfill.fn(str(files[1]), "2024-04-01", "2024-06-30", "newest")
+    live, output = tmp_path / "live" / "out", tmp_path / "back" / "out"
+    assert products(output) == products(live)
+    assert_arrays_same(output, live)
+    assert not list(output.glob("periods/*/report.html"))
 
 
 STRIPPED = """
