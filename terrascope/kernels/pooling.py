@@ -38,8 +38,8 @@ class LogOddsPool:
     model: float
     version: str
 
-    def __call__(self, screen: FloatArray, model: FloatArray) -> FloatArray:
-        """Fuse.
+    def fuse(self, screen: FloatArray, model: FloatArray) -> FloatArray:
+        """Fuse two probabilities.
 
         Parameters
         ----------

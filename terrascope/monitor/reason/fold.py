@@ -158,7 +158,7 @@ def fuse_layers(
     seen = np.isfinite(screen["screen_probability"])
     looked = np.isfinite(model.probability) & inside & seen
     own = np.where(looked, model.probability, np.float32(np.nan)).astype(np.float32)
-    fused = pool(screen["screen_probability"], own)
+    fused = pool.fuse(screen["screen_probability"], own)
     changed = np.where(
         looked, fused >= np.float32(threshold), screen["status"] == Status.PROVISIONAL
     )

@@ -47,8 +47,8 @@ def test_evidence_that_misleads_is_left_out() -> None:
 def test_where_the_model_did_not_look_the_screen_decides() -> None:
     screen = np.array([0.2, 0.9, np.nan, 0.5], np.float32)
     model = np.array([np.nan, 0.9, 0.8, 0.5], np.float32)
-    fused = EVEN(screen, model)
+    fused = EVEN.fuse(screen, model)
     np.testing.assert_allclose(fused, [0.2, 0.9, np.nan, 0.5], atol=1e-6)
-    sure = LogOddsPool(0.0, 1.0, 1.0, "sum")(screen, model)
+    sure = LogOddsPool(0.0, 1.0, 1.0, "sum").fuse(screen, model)
     assert sure[1] == pytest.approx(81 / 82, abs=1e-5)
     assert np.abs(log_odds(np.array([0.0, 1.0], np.float32))).max() == 10
