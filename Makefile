@@ -4,7 +4,7 @@ PYTHON ?= $(shell for name in python3.11 python3; do \
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
-# Processes that share the tests, a file of tests each.
+# Processes that share the tests, a file of tests each; more threads than cores spin and wait.
 WORKERS ?= 2
 # Quiet and offline: no analytics, no update checks.
 export DO_NOT_TRACK := 1
@@ -34,7 +34,7 @@ demo: install
 	$(BIN)/terrascope demo --output out/demo
 
 test: install services
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow and not online and not gpu" $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow and not online and not gpu" $(PYTEST_ARGS)
 
 test-slow: install services
 	$(BIN)/python -m pytest -m "slow" --timeout 1800 --session-timeout 10800 $(PYTEST_ARGS)
