@@ -18,6 +18,7 @@ from terrascope.model.stacks import Stack, Window
 from terrascope.sensors import S1_BANDS, S2_BANDS
 from terrascope.sim.samples import SceneSample
 from terrascope.types import FloatArray
+from terrascope.vocabulary import UNKNOWN_CLASS
 
 __all__ = ["SENSORS", "WHOLE", "View", "cut", "label_scene", "turn"]
 
@@ -43,6 +44,10 @@ class View:
         Share of the scenes that lack some optical bands, or VH.
     dates : int or None
         Most dates that are kept, drawn among all; None for all.
+    guess : bool
+        Whether ground below clouds that are left in the image keeps its class where no radar saw
+        it either. Without, its class is unknown there: nothing in the image tells it. What
+        changed stays known, for a cloud is no change.
 
     Raises
     ------
@@ -55,6 +60,7 @@ class View:
     drop_image: float = 0.05
     drop_bands: float = 0.15
     dates: int | None = None
+    guess: bool = True
 
     def __post_init__(self) -> None:
         shares = (self.hide_clouds, self.drop_image, self.drop_bands)
@@ -119,7 +125,11 @@ def label_scene(
         (i, j): sample.change(a, b) for j, b in enumerate(dates) for i, a in enumerate(dates[:j])
     }
     name = f"{sample.split}-{sample.seed:09d}" if image_id is None else image_id
-    return LabelledScene(name, window, sample.cover[dates], changes)
+    cover = sample.cover[dates]
+    if not view.guess:
+        blind = sample.cloudy[dates] & ~shown[dates, 1][:, None, None]
+        cover = np.where(blind, np.uint8(UNKNOWN_CLASS), cover)
+    return LabelledScene(name, window, cover, changes)
 
 
 def cut(scene: LabelledScene, top: int, left: int, size: int) -> LabelledScene:

@@ -30,7 +30,7 @@ from terrascope.model.losses import (
 from terrascope.model.nano.layers import Attention, CrossAttention, GatedMLP, ZeroConv
 from terrascope.model.nano.modeling_nano import NanoBackbone
 from terrascope.model.prefix import PrefixCache, cut_prefixes
-from terrascope.model.sequences import Layout, Query, lay_out
+from terrascope.model.sequences import Layout, Query, by_length, lay_out
 from terrascope.model.windows import Windows
 
 __all__ = ["TerrascopeModel", "TerrascopeOutput"]
@@ -258,13 +258,15 @@ class TerrascopeModel(PreTrainedModel):  # type: ignore[no-untyped-call]
             encoded=encoded,
         )
 
-    def taught_logits(self, output: TerrascopeOutput) -> tuple[Tensor, Tensor]:
+    def taught_logits(self, layout: Layout, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """Score the tokens that are taught.
 
         Parameters
         ----------
-        output : TerrascopeOutput
-            From `forward`.
+        layout : Layout
+            What stands where.
+        hidden : Tensor of float, shape (R, L, D)
+            States, as `forward` gives them.
 
         Returns
         -------
@@ -273,9 +275,6 @@ class TerrascopeModel(PreTrainedModel):  # type: ignore[no-untyped-call]
         targets : Tensor of int64, shape (K,)
             The tokens.
         """
-        return self._taught_logits(output.layout, output.hidden)
-
-    def _taught_logits(self, layout: Layout, hidden: Tensor) -> tuple[Tensor, Tensor]:
         taught = layout.taught[:, 1:]
         return self.backbone.logits(hidden[:, :-1][taught]), layout.ids[:, 1:][taught]
 
@@ -360,12 +359,15 @@ class TerrascopeModel(PreTrainedModel):  # type: ignore[no-untyped-call]
             self.backbone.language(begun, places.expand(prefix.ids.shape), None, cache)
         none: list[list[int]] = [[] for _ in range(len(encoded.tokens))]
         layout = self._lay_out(tails.queries, none, encoded, injections)
-        embeddings = self.embed(layout.ids, layout.source, encoded.tokens)
-        if not cache.keys:
-            places = torch.arange(layout.ids.shape[1], device=embeddings.device)
-            return layout, self.backbone.language(embeddings, places.expand(layout.ids.shape))
-        positions, mask = cache.open(tails, layout.ids.shape[1])
-        return layout, self.backbone.language(embeddings, positions, mask, cache)
+
+        def run(rows: Tensor, width: int) -> Tensor:
+            words = self.embed(
+                layout.ids[rows, :width], layout.source[rows, :width], encoded.tokens
+            )
+            positions, mask = cache.open(tails, rows, width)
+            return self.backbone.language(words, positions, mask, cache)
+
+        return layout, by_length(run, layout.lengths)
 
     def _lay_out(
         self,
@@ -407,7 +409,7 @@ class TerrascopeModel(PreTrainedModel):  # type: ignore[no-untyped-call]
                 encoded.content, encoded.present, temperature=config.contrastive_temperature
             )
         return LossTerms(
-            language=language_loss(*self._taught_logits(layout, hidden)),
+            language=language_loss(*self.taught_logits(layout, hidden)),
             dice=dice,
             cross_entropy=entropy,
             boundary=boundary,

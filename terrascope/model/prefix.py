@@ -122,30 +122,34 @@ class PrefixCache:
         self.values: list[Tensor] = []
         self.group: Tensor | None = None
 
-    def open(self, tails: Tails, width: int) -> tuple[Tensor, Tensor]:
-        """Turn from the beginnings to what follows.
+    def open(self, tails: Tails, rows: Tensor, width: int) -> tuple[Tensor, Tensor | None]:
+        """Turn from the beginnings to what follows, or from some of it to more.
 
         Parameters
         ----------
         tails : Tails
             What follows.
+        rows : Tensor of int64, shape (R,)
+            Which of its queries come next.
         width : int
-            Positions per row of it, W, padding included.
+            Positions per row, W, padding included.
 
         Returns
         -------
         positions : Tensor of int64, shape (R, W)
             In the whole sequence.
-        mask : Tensor of bool, shape (R, 1, W, P + W)
-            True where a position may look.
+        mask : Tensor of bool or None, shape (R, 1, W, P + W)
+            True where a position may look; None without a beginning, where each looks at its
+            past and itself.
         """
-        self.group = tails.group
-        device = tails.group.device
-        lengths = tails.prefix.lengths[tails.group]  # (R,)
+        self.group = tails.group[rows]
+        ahead = torch.arange(width, device=rows.device)
         held = tails.prefix.ids.shape[1]
-        ahead = torch.arange(width, device=device)
+        if not held:
+            return ahead.expand(len(rows), -1), None
+        lengths = tails.prefix.lengths[self.group]  # (R,)
         positions = lengths[:, None] + ahead
-        past = torch.arange(held, device=device) < lengths[:, None]  # (R, P)
+        past = torch.arange(held, device=rows.device) < lengths[:, None]  # (R, P)
         past = past[:, None].expand(-1, width, -1)
         own = (ahead[None] <= ahead[:, None]).expand(len(lengths), -1, -1)
         return positions, torch.cat([past, own], -1)[:, None]
@@ -172,6 +176,8 @@ class PrefixCache:
         if self.group is None:
             self.keys.append(keys)
             self.values.append(values)
+            return keys, values
+        if not self.keys:
             return keys, values
         before = self.keys[layer].index_select(0, self.group)
         said = self.values[layer].index_select(0, self.group)

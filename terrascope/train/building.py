@@ -9,7 +9,7 @@ from types import MappingProxyType
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from terrascope.data.scenes import ANY_CHANGE
+from terrascope.data.scenes import ANY_CHANGE, DESTROYED
 from terrascope.errors import ConfigError
 from terrascope.model.configuration_terrascope import NanoConfig, TerrascopeConfig
 from terrascope.model.modeling_terrascope import TerrascopeModel
@@ -18,7 +18,7 @@ from terrascope.model.prompts import token_ids
 from terrascope.model.tokenization_nano import NanoTokenizer, SpecialIds
 from terrascope.train.naming import TraceIds
 from terrascope.train.recipe import Losses, Recipe
-from terrascope.vocabulary import LAND_COVER, image_indicator
+from terrascope.vocabulary import CHANGE_NAMES, LAND_COVER, image_indicator
 
 __all__ = ["STORED", "answer_ids", "build_model", "nano_config", "save_model", "trace_ids"]
 
@@ -193,13 +193,20 @@ def trace_ids(tokenizer: PreTrainedTokenizerBase) -> TraceIds:
     Returns
     -------
     ids : TraceIds
-        The first token of ``Image: t_1`` after a word, and the name of any change.
+        The first token of ``Image: t_1`` after a word, the end of figures, the name of any
+        change and the words of all names.
     """
     word = LAND_COVER[0]
     indicator = token_ids(tokenizer, f"{word} {image_indicator(1)}")[
         len(token_ids(tokenizer, word))
     ]
-    return TraceIds(indicator, (tuple(token_ids(tokenizer, ANY_CHANGE)),))
+    names = [*LAND_COVER, *CHANGE_NAMES.values(), ANY_CHANGE, DESTROYED]
+    return TraceIds(
+        indicator,
+        measured=SpecialIds.of(tokenizer).measure_end,
+        whole=(tuple(token_ids(tokenizer, ANY_CHANGE)),),
+        words=frozenset(token for name in names for token in token_ids(tokenizer, name)),
+    )
 
 
 def save_model(

@@ -29,7 +29,7 @@ from terrascope.train.checkpoints import (
     read_progress,
     save_checkpoint,
 )
-from terrascope.train.naming import NamedMasks, TraceIds
+from terrascope.train.naming import NamedMasks, TextAlone, TraceIds
 from terrascope.train.objective import TERMS, TrainingBatch, count_terms, shared_loss
 from terrascope.train.optimization import (
     WeightMean,
@@ -158,13 +158,16 @@ class Trainer:
         self, index: int, stage: Stage, checkpoint: Path | None, records: Records | None
     ) -> None:
         """Run what is left of one stage."""
-        with _stage_settings(self.model, stage):
+        with contextlib.ExitStack() as settings:
+            settings.enter_context(_stage_settings(self.model, stage))
             freeze(self.model, stage.frozen, self.able)
             optimizer = make_optimizer(self.model, self.recipe.optimizer, stage.rate)
             if checkpoint is not None:
                 same = self.progress.step > 0
                 load_checkpoint(checkpoint, self.model, self.mean, optimizer if same else None)
-            runs = NamedMasks(self.model, self.trace) if stage.named else self.model
+            runs = _what_runs(self.model, stage, self.trace)
+            if isinstance(runs, TextAlone):
+                settings.enter_context(runs.held())
             wrapped: nn.Module = self.accelerator.prepare_model(runs)
             look = _Look(self, stage, runs)
             first = self.progress.step
@@ -338,6 +341,15 @@ def _stage_settings(model: TerrascopeModel, stage: Stage) -> Iterator[None]:
         if side is not None:
             config.nano.window_size = side
         model.train(mode=False)
+
+
+def _what_runs(
+    model: TerrascopeModel, stage: Stage, ids: TraceIds
+) -> TerrascopeModel | NamedMasks | TextAlone:
+    """Choose what a stage runs of the model."""
+    if stage.named:
+        return NamedMasks(model, ids)
+    return TextAlone(model, ids) if stage.source == "language" else model
 
 
 def _is_due(done: int, every: int) -> bool:

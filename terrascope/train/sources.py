@@ -76,7 +76,7 @@ def stream_settings(recipe: Recipe, stage: Stage, split: str) -> StreamSettings:
         window_px=stage.window_px,
         render_px=max(_RENDERED_PX, stage.window_px),
         dates=stage.dates,
-        view=View(sensors=lone),
+        view=View(sensors=lone, guess=not masks),
         choice=Choice(weights=dict(stage.weights) or None),
         measured=mechanism.measured,
         perturbation=Perturbation(share=mechanism.perturbed) if mechanism.perturbed else None,

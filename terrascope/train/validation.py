@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from terrascope.model.modeling_terrascope import TerrascopeModel, TerrascopeOutput
-from terrascope.train.naming import NamedOutput
+from terrascope.train.naming import NamedOutput, TextOutput
 from terrascope.train.objective import TERMS, TrainingBatch, count_terms, observed_pixels
 
 __all__ = ["Tally", "answer_positions", "mask_ious", "validate"]
@@ -139,7 +139,8 @@ def validate(
     answer : tuple of int
         Ids of ``<answer>`` and ``</answer>``.
     runs : Module or None
-        What is run in place of the model: `terrascope.train.naming.NamedMasks` around it.
+        What is run in place of the model: `terrascope.train.naming.NamedMasks` or
+        `TextAlone` around it.
 
     Returns
     -------
@@ -162,7 +163,7 @@ def validate(
             for name, count in zip(TERMS, counts, strict=True):
                 tally.add(name, float(getattr(output.terms, name)) * count, count)
             _add_masks(tally, model, output, batch)
-            if isinstance(output, TerrascopeOutput):
+            if not isinstance(output, NamedOutput):
                 _add_tokens(tally, model, output, answer)
     return tally
 
@@ -170,10 +171,10 @@ def validate(
 def _add_masks(
     tally: Tally,
     model: TerrascopeModel,
-    output: TerrascopeOutput | NamedOutput,
+    output: TerrascopeOutput | NamedOutput | TextOutput,
     batch: TrainingBatch,
 ) -> None:
-    if not len(batch.truth):
+    if not len(output.mask_logits):
         return
     valid = observed_pixels(batch)
     judged = valid.flatten(1).any(1)
@@ -184,9 +185,12 @@ def _add_masks(
 
 
 def _add_tokens(
-    tally: Tally, model: TerrascopeModel, output: TerrascopeOutput, answer: tuple[int, int]
+    tally: Tally,
+    model: TerrascopeModel,
+    output: TerrascopeOutput | TextOutput,
+    answer: tuple[int, int],
 ) -> None:
-    logits, targets = model.taught_logits(output)
+    logits, targets = model.taught_logits(output.layout, output.hidden)
     if not len(targets):
         return
     right = logits.argmax(-1) == targets

@@ -7,6 +7,7 @@ done once per date; one more mask costs one more reading.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import torch
@@ -105,26 +106,30 @@ class MaskDecoder(nn.Module):
         logits : Tensor of float, shape (M, H, W)
             One mask per prompt.
         """
-        query = self._query(cells, present, prompts)
-        weights = self.readers(query)[..., None]  # (M, 3 P + 1, 1)
-        seen = self._pixels(pixels, prompts)  # (M, P, H, W)
-        size, (rows, columns) = seen.shape[1], seen.shape[2:]
-        gain, shift, read, bias = weights.split([size, size, size, 1], dim=1)
-        features = functional.gelu(torch.addcmul(shift, seen.flatten(2), 1 + gain))
-        flat = torch.bmm(read.transpose(1, 2), features)[:, 0] / math.sqrt(size) + bias[:, 0]
-        logits: Tensor = flat.reshape(-1, rows, columns)
-        return logits
+        groups = _Groups.of(prompts)
+        query = self._query(cells, present, prompts, groups)
+        order = groups.place.argsort(stable=True)
+        weights = self.readers(query[order]).split(groups.counts)  # of (masks, 3 P + 1)
+        seen = self._pixels(pixels, groups).unbind(0)  # of (P, H, W)
+        masks = [_read(one, many) for one, many in zip(seen, weights, strict=True)]
+        logits = torch.cat(masks) if masks else pixels.new_zeros(0, *pixels.shape[-2:])
+        return logits[order.argsort()]
 
-    def _query(self, cells: Tensor, present: Tensor, prompts: MaskPrompts) -> Tensor:
-        """Let the state read the cells of its dates, shape (M, query size)."""
+    def _query(
+        self, cells: Tensor, present: Tensor, prompts: MaskPrompts, groups: _Groups
+    ) -> Tensor:
+        """Let the states read the cells of their dates, shape (M, query size)."""
         change = prompts.before >= 0
-        query = self.bridge_out(functional.relu(self.bridge_in(prompts.states)))
-        query = (query + self.kinds(change.long()))[:, None]
-        dates = torch.stack([prompts.date, prompts.before.clamp(min=0)], 1)  # (M, 2)
-        memory = cells[prompts.window[:, None], dates]  # (M, 2, S, N, width)
+        state = self.bridge_out(functional.relu(self.bridge_in(prompts.states)))
+        state = state + self.kinds(change.long()).to(state.dtype)
+        size = (len(groups.date), max(groups.counts, default=0), state.shape[-1])
+        query = state.new_zeros(size).index_put((groups.place, groups.rank), state)
+        dates = torch.stack([groups.date, groups.before.clamp(min=0)], 1)  # (G, 2)
+        memory = cells[groups.window[:, None], dates]  # (G, 2, S, N, width)
         memory = memory + self.roles.weight.view(2, 2, 1, -1).to(memory.dtype)
-        there = present[prompts.window[:, None], dates]  # (M, 2, S)
-        there = there & torch.stack([torch.ones_like(change), change], 1)[:, :, None]
+        there = present[groups.window[:, None], dates]  # (G, 2, S)
+        pair = groups.before >= 0
+        there = there & torch.stack([torch.ones_like(pair), pair], 1)[:, :, None]
         # A date without any image: read its (empty) cells rather than attend to nothing.
         there = there | ~there.any(-1, keepdim=True).any(1, keepdim=True)
         mask = there[..., None].expand(*there.shape, memory.shape[3]).flatten(1)[:, None, None]
@@ -133,19 +138,57 @@ class MaskDecoder(nn.Module):
         for read, think in zip(self.reads, self.thoughts, strict=True):
             query = query + self.dropout(read(next(norms)(query), memory, mask))
             query = query + self.dropout(think(next(norms)(query)))
-        out: Tensor = next(norms)(query)[:, 0]
+        out: Tensor = next(norms)(query)[groups.place, groups.rank]
         return out
 
-    def _pixels(self, pixels: Tensor, prompts: MaskPrompts) -> Tensor:
-        """Gather the pixels of every mask; compute a pair of dates once however often asked."""
-        seen = pixels[prompts.window, prompts.date]
-        change = prompts.before >= 0
-        if not bool(change.any()):
+    def _pixels(self, pixels: Tensor, groups: _Groups) -> Tensor:
+        """Return what masks of a group are read from, shape (G, P, H, W)."""
+        pair = groups.before >= 0
+        seen = pixels[groups.window, groups.date]
+        if not bool(pair.any()):
             return seen
-        keys = torch.stack([prompts.window, prompts.before, prompts.date], 1)[change]
-        pairs, place = torch.unique(keys, dim=0, return_inverse=True)
-        window, before, date = pairs.unbind(1)
-        both = torch.cat([pixels[window, before], pixels[window, date]], 1)
+        both = torch.cat([pixels[groups.window, groups.before.clamp(min=0)][pair], seen[pair]], 1)
         # Channels of both dates; the same weights of opposite sign are a difference.
         changed = self.change(self.difference(both))
-        return seen.index_put((change.nonzero()[:, 0],), changed[place])
+        return seen.index_put((pair.nonzero()[:, 0],), changed)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Groups:
+    """Masks of one window and the same dates: what they are read from is computed once.
+
+    Parameters
+    ----------
+    window, before, date : Tensor of int64, shape (G,)
+        As of `MaskPrompts`, once per group.
+    place, rank : Tensor of int64, shape (M,)
+        Group of every mask, and its number in it.
+    counts : list of int
+        Masks of every group.
+    """
+
+    window: Tensor
+    before: Tensor
+    date: Tensor
+    place: Tensor
+    rank: Tensor
+    counts: list[int]
+
+    @classmethod
+    def of(cls, prompts: MaskPrompts) -> _Groups:
+        keys = torch.stack([prompts.window, prompts.before, prompts.date], 1)
+        groups, place, counts = torch.unique(keys, dim=0, return_inverse=True, return_counts=True)
+        rank = torch.empty_like(place)
+        first = (counts.cumsum(0) - counts).repeat_interleave(counts)
+        rank[place.argsort(stable=True)] = torch.arange(len(place), device=place.device) - first
+        window, before, date = groups.unbind(1)
+        return cls(window, before, date, place, rank, counts.tolist())
+
+
+def _read(seen: Tensor, weights: Tensor) -> Tensor:
+    """Read masks from pixels, (P, H, W) and (masks, 3 P + 1) -> (masks, H, W)."""
+    size = seen.shape[0]
+    gain, shift, read, bias = weights[..., None].split([size, size, size, 1], dim=1)
+    features = functional.gelu(torch.addcmul(shift, seen.flatten(1), 1 + gain))
+    flat = torch.bmm(read.transpose(1, 2), features)[:, 0] / math.sqrt(size) + bias[:, 0]
+    return flat.unflatten(-1, seen.shape[1:])

@@ -177,7 +177,7 @@ def test_cached_steps_equal_one_full_pass(
             masks[k] = model.binary_mask(event.logits)
         with torch.no_grad():
             whole = model(windows, [told], injected=masks)
-            logits, targets = model.taught_logits(whole)
+            logits, targets = model.taught_logits(whole.layout, whole.hidden)
         for k, event in enumerate(result.events):
             assert_close(whole.mask_logits[k], event.logits)
         assert targets.tolist() == list(said)

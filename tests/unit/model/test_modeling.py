@@ -247,7 +247,7 @@ def test_figures_are_read_not_taught(model: TerrascopeModel, tokenizer: NanoToke
     query = compose_query(tokenizer, windows, 0, "Is it?", RESPONSES[1])
     with torch.no_grad():
         output = model(windows, [query], truth=random_masks(2))
-    _, targets = model.taught_logits(output)
+    _, targets = model.taught_logits(output.layout, output.hidden)
     taught = tokenizer.text(targets.tolist())
     assert taught == RESPONSES[1].replace("<measure>12.5 %</measure>", "")
     assert tiny_config(tokenizer).measure_token_id is not None

@@ -57,7 +57,11 @@ def test_sharing_changes_no_number(images: bool) -> None:
     shared, found = run(model, windows, queries, shared=True)
     torch.testing.assert_close(shared.loss, whole.loss, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(shared.mask_logits, whole.mask_logits, rtol=1e-3, atol=1e-4)
-    for one, other in zip(model.taught_logits(shared), model.taught_logits(whole), strict=True):
+    for one, other in zip(
+        model.taught_logits(shared.layout, shared.hidden),
+        model.taught_logits(whole.layout, whole.hidden),
+        strict=True,
+    ):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
     assert found.keys() == expected.keys()
     for name, gradient in expected.items():

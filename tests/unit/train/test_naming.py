@@ -4,25 +4,32 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
+from terrascope.data.batches import Batch
+from terrascope.data.language import language_batch
+from terrascope.model.modeling_terrascope import TerrascopeModel
 from terrascope.model.tokenization_nano import NanoTokenizer
-from terrascope.train.building import trace_ids
-from terrascope.train.naming import competition, mask_names
+from terrascope.train.building import build_model, trace_ids
+from terrascope.train.naming import TextAlone, competition, mask_names, name_states
+from terrascope.train.recipe import read_recipe
 
 
 def test_names_of_a_trace() -> None:
     tokenizer = NanoTokenizer()
     ids = trace_ids(tokenizer)
-    trace = "<think>developed area Image: t_2[SEG]change Image: t_1 to t_2[SEG]tree Image: t_1[SEG]"
-    names = mask_names(tokenizer.ids(trace), tokenizer.encoder["[SEG]"], ids.indicator)
+    trace = (
+        "<think>developed area Image: t_2[SEG]<measure> share 012.0 %</measure>"
+        "change Image: t_1 to t_2[SEG]tree Image: t_1[SEG]"
+    )
+    names = mask_names(tokenizer.ids(trace), tokenizer.encoder["[SEG]"], ids)
     assert [tokenizer.text(name) for name in names] == ["developed area", "change", "tree"]
     assert [tuple(name) in ids.whole for name in names] == [False, True, False]
     with pytest.raises(ValueError, match="mask 0 of a trace has no name"):
-        mask_names(
-            tokenizer.ids("<think>Image: t_1[SEG]"), tokenizer.encoder["[SEG]"], ids.indicator
-        )
+        mask_names(tokenizer.ids("<think>Image: t_1[SEG]"), tokenizer.encoder["[SEG]"], ids)
 
 
 def literal(
@@ -75,3 +82,62 @@ def test_masks_without_rivals_have_no_competition() -> None:
     assert loss.item() == 0.0
     assert logits.grad is not None
     assert not logits.grad.any()
+
+
+@pytest.fixture
+def text() -> tuple[TerrascopeModel, TextAlone, Batch]:
+    torch.manual_seed(5)
+    model, tokenizer, _ = build_model(read_recipe("smoke"))
+    batch = language_batch(tokenizer, np.random.default_rng(2), 19, window_px=16)
+    return model.eval(), TextAlone(model, trace_ids(tokenizer)), batch
+
+
+def test_text_alone_equals_text_by_text(text: tuple[TerrascopeModel, TextAlone, Batch]) -> None:
+    model, alone, batch = text
+    output = alone(batch.windows, batch.queries)
+    wrong = far = 0.0
+    tokens = 0
+    for query in batch.queries:
+        ids = torch.tensor([[*query.prompt, *query.response]])
+        places = torch.arange(ids.shape[1])[None]
+        states = model.backbone.language(model.backbone.embed(ids), places)[0]
+        figures = False
+        for at, token in enumerate(query.response, start=len(query.prompt)):
+            figures |= token == model.config.measure_token_id
+            if not figures:
+                score = model.backbone.logits(states[at - 1])
+                wrong -= float(functional.log_softmax(score, -1)[token].detach())
+                tokens += 1
+            figures &= token != model.config.measure_end_token_id
+        names = iter(mask_names(query.response, model.config.seg_token_id, alone.ids))
+        for at, token in enumerate(query.response, start=len(query.prompt)):
+            if token == model.config.seg_token_id:
+                wanted = name_states(model, [next(names)])[0]
+                far += float((states[at] - wanted).square().mean().detach())
+    assert float(output.terms.language.detach()) == pytest.approx((wrong + 2 * far) / tokens, 1e-4)
+
+
+def test_text_alone_teaches_states_and_holds_names(
+    text: tuple[TerrascopeModel, TextAlone, Batch],
+) -> None:
+    model, alone, batch = text
+    words = sorted(alone.ids.words)
+    others = [row for row in range(model.config.token_rows) if row not in alone.ids.words]
+    before = model.get_parameter("backbone.language_model.words.weight").detach().clone()
+    optimizer = torch.optim.AdamW(model.backbone.language_model.parameters(), lr=3e-3)
+    first = last = 0.0
+    with alone.held():
+        for step in range(12):
+            loss = alone(batch.windows, batch.queries).terms.language
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            first, last = (float(loss.detach()) if step == 0 else first), float(loss.detach())
+    after = model.get_parameter("backbone.language_model.words.weight").detach()
+    assert last < 0.7 * first
+    assert not torch.equal(after[others], before[others])
+    assert torch.allclose(after[words], before[words], rtol=1e-3)  # but for weight decay
+    alone(batch.windows, batch.queries).terms.language.backward()
+    table = model.get_parameter("backbone.language_model.words.weight")
+    assert table.grad is not None
+    assert table.grad[words].any()
