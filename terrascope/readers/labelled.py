@@ -21,11 +21,13 @@ from typing import Any
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+from rasterio.errors import RasterioError
 
 from terrascope.errors import ReadError
 from terrascope.types import BoolArray, FloatArray
 
-__all__ = ["LabelledFolder", "SensorImage", "read_labelled"]
+__all__ = ["LabelledFolder", "SensorImage", "read_images", "read_labelled"]
 
 _IMAGE = re.compile(r"(sentinel-[12])_(\d{4}-\d\d-\d\d)\.tiff?")
 _UNKNOWN = 255
@@ -110,6 +112,56 @@ def read_labelled(folder: Path) -> list[LabelledFolder]:
     return [_read_scene(path) for path in found]
 
 
+def read_images(folder: Path) -> tuple[GeoBox, tuple[SensorImage, ...]]:
+    """Read the images of a scene without its mask.
+
+    Parameters
+    ----------
+    folder : Path
+        Of one scene.
+
+    Returns
+    -------
+    grid : odc.geo.geobox.GeoBox
+        Of all images.
+    images : tuple of SensorImage
+        In order of time.
+
+    Raises
+    ------
+    ReadError
+        If there is no image, or one cannot be read or is on another grid than the first.
+    """
+    named = _named_images(folder)
+    try:
+        with rasterio.open(named[0][0], driver="GTiff") as file:
+            grid = (file.transform, file.crs, file.shape)
+        if file.crs is None:
+            raise ReadError("no reference system", item=folder.name, band=named[0][0].name)
+        images = _read_named(named, grid)
+    except (RasterioError, ValueError) as error:
+        raise ReadError(f"an image cannot be read: {error}", item=folder.name) from error
+    return GeoBox(grid[2], grid[0], grid[1].to_wkt()), images
+
+
+def _named_images(folder: Path) -> list[tuple[Path, re.Match[str]]]:
+    """Return the files of a folder that are named as images are."""
+    named = [(path, _IMAGE.fullmatch(path.name)) for path in sorted(folder.iterdir())]
+    found = [(path, name) for path, name in named if name is not None]
+    if not found:
+        raise ReadError(
+            "no image; expected files such as sentinel-2_2020-09-01.tif", item=folder.name
+        )
+    return found
+
+
+def _read_named(named: list[tuple[Path, re.Match[str]]], grid: Any) -> tuple[SensorImage, ...]:
+    images = [
+        _read_image(path, name[1], dt.date.fromisoformat(name[2]), grid) for path, name in named
+    ]
+    return tuple(sorted(images, key=lambda image: (image.date, image.sensor)))
+
+
 def _read_scene(folder: Path) -> LabelledFolder:
     with rasterio.open(folder / "mask.tif") as file:
         grid = (file.transform, file.crs, file.shape)
@@ -120,20 +172,11 @@ def _read_scene(folder: Path) -> LabelledFolder:
     transform, crs, shape = grid
     if crs is None or not crs.is_projected:
         raise ReadError("the mask is not on a grid of metres", item=folder.name, band="mask")
-    named = [(path, _IMAGE.fullmatch(path.name)) for path in sorted(folder.iterdir())]
-    images = [
-        _read_image(path, name[1], dt.date.fromisoformat(name[2]), grid)
-        for path, name in named
-        if name is not None
-    ]
-    if not images:
-        raise ReadError(
-            "no image; expected files such as sentinel-2_2020-09-01.tif", item=folder.name
-        )
+    images = _read_named(_named_images(folder), grid)
     centre_x, centre_y = transform * (shape[1] / 2, shape[0] / 2)
     return LabelledFolder(
         name=folder.name,
-        images=tuple(sorted(images, key=lambda image: (image.date, image.sensor))),
+        images=images,
         mask=(raw > 0) & ~unknown,
         known=~unknown,
         pixel_m=float(abs(transform.a)),
@@ -144,7 +187,7 @@ def _read_scene(folder: Path) -> LabelledFolder:
 def _read_image(path: Path, sensor: str, date: dt.date, grid: Any) -> SensorImage:
     with rasterio.open(path) as file:
         if (file.transform, file.crs, file.shape) != grid:
-            raise ReadError("another grid than the mask's", item=path.parent.name, band=path.name)
+            raise ReadError("another grid than the rest", item=path.parent.name, band=path.name)
         if None in file.descriptions:
             raise ReadError(
                 "bands without a description; name them, for instance B02 or blue",

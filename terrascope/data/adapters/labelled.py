@@ -16,7 +16,7 @@ from terrascope.readers.labelled import LabelledFolder, SensorImage
 from terrascope.types import ChangeKind
 from terrascope.vocabulary import CHANGE_NAMES, CLASS_CODES
 
-__all__ = ["scenes_of"]
+__all__ = ["scenes_of", "stack_images"]
 
 
 def scenes_of(
@@ -55,9 +55,7 @@ def scenes_of(
 def _scene(folder: LabelledFolder, name: str, kind: ChangeKind | None) -> LabelledScene:
     shape = folder.mask.shape
     window = Window(
-        Geometry.planar((shape[0], shape[1]), folder.pixel_m),
-        _stack([image for image in folder.images if image.sensor == "sentinel-2"]),
-        _stack([image for image in folder.images if image.sensor == "sentinel-1"]),
+        Geometry.planar((shape[0], shape[1]), folder.pixel_m), *stack_images(folder.images)
     )
     count = len(pair_dates(window, PAIR_WITHIN_DAYS))
     cover = np.zeros((count, *shape), np.uint8)
@@ -73,8 +71,27 @@ def _scene(folder: LabelledFolder, name: str, kind: ChangeKind | None) -> Labell
     return LabelledScene(folder.name, window, cover, {(0, count - 1): change})
 
 
+def stack_images(images: Sequence[SensorImage]) -> tuple[Stack | None, Stack | None]:
+    """Put the images of each sensor together.
+
+    Parameters
+    ----------
+    images : sequence of SensorImage
+        Of one grid, in order of time.
+
+    Returns
+    -------
+    optical, radar : Stack or None
+        None without an image. Bands that some images lack are missing there.
+    """
+    optical, radar = (
+        _stack([image for image in images if image.sensor == sensor])
+        for sensor in ("sentinel-2", "sentinel-1")
+    )
+    return optical, radar
+
+
 def _stack(images: Sequence[SensorImage]) -> Stack | None:
-    """Put the images of a sensor together; bands that some of them lack are missing there."""
     if not images:
         return None
     sensor = images[0].sensor
