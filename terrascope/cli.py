@@ -161,6 +161,22 @@ def export(
     typer.echo(str(result))
 
 
+@app.command()
+def ask(
+    out: Annotated[Path, typer.Argument(help="Output folder of a run.", metavar="OUT")],
+    question: Annotated[str, typer.Argument(help="For instance: How much forest was lost?")],
+    evidence: Annotated[
+        bool, typer.Option("--evidence", help="Print tiles, masks, events and scenes, too.")
+    ] = False,
+) -> None:
+    """Answer a question about the region, from what a run stored. Nothing is written."""
+    from terrascope.products.answers import answer_lines, ask_output
+
+    for row in ask_output(out, question):
+        for line in answer_lines(row, evidence=evidence):
+            typer.echo(line)
+
+
 @app.command("serve-catalog")
 def serve(
     directory: Annotated[Path, typer.Argument(help="Folder of a static STAC catalog.")],

@@ -102,6 +102,10 @@ class _Alerts(_Table):
     close_after: str = "P180D"
 
 
+class _Question(_Table):
+    text: Annotated[str, Field(min_length=1, max_length=500)]
+
+
 class _Run(_Table):
     minimum_completeness: Annotated[float, Field(ge=0, le=1)] = 0.95
 
@@ -121,6 +125,7 @@ class _File(_Table):
     screen: _Screen = Field(default_factory=_Screen)
     model: _Model | None = None
     alerts: _Alerts | None = None
+    questions: list[_Question] = Field(default_factory=list)
     run: _Run = Field(default_factory=_Run)
     output: _Output
 
@@ -231,6 +236,8 @@ class MonitorSettings:
         Of the fold of single dates; None compares target and baseline as wholes.
     model : ModelChoice or None
         None screens only.
+    questions : tuple of str
+        Asked about the region, answered in the report.
     """
 
     file: str
@@ -261,6 +268,7 @@ class MonitorSettings:
     min_area_ha: float
     alerts: AlertRules | None = None
     model: ModelChoice | None = None
+    questions: tuple[str, ...] = ()
 
     @property
     def run_id(self) -> str:
@@ -281,6 +289,8 @@ class MonitorSettings:
             del values["alerts"]
         if self.model is None:
             del values["model"]
+        if not self.questions:
+            del values["questions"]
         for key in ("target", "baseline"):
             window: TimeWindow = getattr(self, key)
             values[key] = {
@@ -359,7 +369,6 @@ def parse_monitor(
     ConfigError
         If any key is unknown, missing or wrong.
     """
-    _refuse_later_tables(document, file)
     try:
         raw = _File.model_validate(document)
     except pydantic.ValidationError as error:
@@ -415,6 +424,7 @@ def parse_monitor(
         min_area_ha=raw.output.min_area_ha,
         alerts=_resolve_alerts(raw, cadence, file),
         model=_model_choice(raw.model, base, file),
+        questions=tuple(question.text for question in raw.questions),
     )
 
 
@@ -468,17 +478,6 @@ def _model_choice(raw: _Model | None, base: Path, file: str) -> ModelChoice | No
         )
     name = raw.name if "@" in raw.name else _resolve_path(raw.name, base) or raw.name
     return ModelChoice(name, float(budget) if share else str(budget), raw.audit, raw.micro_batch)
-
-
-def _refuse_later_tables(document: dict[str, Any], file: str) -> None:
-    """Say plainly what this version cannot do, instead of ignoring what was asked."""
-    for table in ("questions",):
-        if table in document:
-            raise ConfigError(
-                f"found [{table}]; this version compares target with baseline: leave the table out",
-                file=file,
-                key=table,
-            )
 
 
 def _config_error(error: pydantic.ValidationError, file: str) -> ConfigError:
@@ -544,7 +543,8 @@ def _table_of(annotation: Any) -> type[BaseModel] | None:
 def _known_keys(location: tuple[int | str, ...]) -> list[str]:
     model: type[BaseModel] = _File
     for part in location:
-        model = _table_of(model.model_fields[str(part)].annotation) or model
+        if isinstance(part, str):  # a number is the place in a list of tables
+            model = _table_of(model.model_fields[part].annotation) or model
     return list(model.model_fields)
 
 

@@ -2,6 +2,7 @@
 
 * TerrascopeError
     * ConfigError       a monitor file, profile or argument cannot be used
+        * QuestionError     a question is not understood
     * CatalogError      a catalog could not be searched, or answered nonsense
     * PlanError         what was asked for cannot be planned
     * ReadError         one asset of one scene could not be read
@@ -27,6 +28,7 @@ __all__ = [
     "ModelError",
     "PlanError",
     "ProductError",
+    "QuestionError",
     "RadiometryError",
     "ReadError",
     "StoreError",
@@ -68,6 +70,10 @@ class ConfigError(TerrascopeError):
         super().__init__(f"{place}: {message}" if place else message)
         self.file = file
         self.key = key
+
+
+class QuestionError(ConfigError):
+    """A question is not understood; the message lists what can be asked."""
 
 
 class CatalogError(TerrascopeError):

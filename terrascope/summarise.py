@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import shutil
@@ -17,14 +18,18 @@ from numpy.typing import NDArray
 
 from terrascope import __version__
 from terrascope.geo.tiles import TILE_M, Tile, Zone
+from terrascope.kernels.prevalence import SCREEN
 from terrascope.products import summary as s
+from terrascope.products.answers import answer_questions, write_answers
 from terrascope.products.events import find_events, write_events
 from terrascope.products.figures import Marker, ReportFigures, draw_overview
+from terrascope.products.ground import Ground, write_ground
 from terrascope.products.layers import ALERT_LAYERS, ALL_LAYERS, LAYERS, MODEL_LAYERS
 from terrascope.products.mosaic import mosaic_crs, mosaic_grid, write_maps
 from terrascope.products.overview import Overview
 from terrascope.products.panels import draw_panels
 from terrascope.products.publish import open_staging, publish
+from terrascope.products.published import read_known
 from terrascope.products.report import write_report
 from terrascope.products.resample import MosaicGrid, source_pixels
 from terrascope.products.stac import SourceItem, ZoneMaps, write_stac
@@ -199,7 +204,8 @@ def publish_run(run: MonitorRun) -> s.RunSummary:
         scenes = _scenes_by_tile(run)
         events = find_events(source, min_area_ha=run.settings.min_area_ha, items=scenes)
         write_events(events, staging)
-        summary = summarise(run, source, events)
+        write_ground(staging, _ground(run, scenes))
+        summary = _answered(run, staging, summarise(run, source, events))
         write_report(staging, summary, _figures(run, source, summary, events, crs))
         specs = tuple(ALL_LAYERS[name] for name in source.layers)
         write_stac(staging, summary, _zone_maps(run, source, scenes), mosaic=specs)
@@ -425,6 +431,26 @@ def _scenes_by_tile(run: MonitorRun) -> dict[Tile, list[str]]:
             for item in batch.items:
                 found.setdefault(item.tile, set()).update(ids[list(item.scenes)])
     return {tile: sorted(names) for tile, names in found.items()}
+
+
+def _ground(run: MonitorRun, scenes: Mapping[Tile, Sequence[str]]) -> Ground:
+    """Return what later questions need: outlines, scenes of every tile, and what is trusted."""
+    from terrascope.monitor.reason.plan import reliability_of
+
+    items = {tile: scenes.get(tile, ()) for tile in run.tiles}
+    looked = None if run.reasoning is None else reliability_of(run.reasoning.folder)
+    return Ground(run.aoi, run.regions, items, SCREEN, looked)
+
+
+def _answered(run: MonitorRun, staging: Path, summary: s.RunSummary) -> s.RunSummary:
+    """Answer the questions of the monitor file from what is staged, as `terrascope ask` will."""
+    if not run.settings.questions:
+        return summary
+    known = read_known(staging, json.loads(summary.to_json()))
+    rows = answer_questions(run.settings.questions, known)
+    model = run.reasoning
+    write_answers(staging, rows, known, model=None if model is None else model.weights)
+    return dataclasses.replace(summary, answers=rows)
 
 
 def _zone_maps(

@@ -142,6 +142,7 @@ class MonitorRun:
         else:
             aoi = Aoi.from_file(settings.aoi or "")
         regions = tuple(read_regions(settings.regions)) if settings.regions else ()
+        _check_questions(settings, [region.name for region in regions])
         run = cls(settings, aoi, regions, tuple(tiles_covering(aoi)), profile, folder)
         _ = run.reasoning  # a model that does not exist is refused before anything is searched
         return run
@@ -735,6 +736,19 @@ class _Count:
         self.planned += planned
         self.done += done
         self.skipped += skipped
+
+
+def _check_questions(settings: MonitorSettings, regions: list[str]) -> None:
+    """Refuse a question that is not understood before anything is searched."""
+    from terrascope.errors import QuestionError
+    from terrascope.monitor.answers.questions import read_question
+
+    for number, question in enumerate(settings.questions):
+        try:
+            read_question(question, regions)
+        except QuestionError as error:
+            key = f"questions.{number}.text"
+            raise QuestionError(str(error), file=settings.file, key=key) from error
 
 
 def _span_text(periods: tuple[Period, ...]) -> str:

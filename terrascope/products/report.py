@@ -18,6 +18,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from terrascope.monitor.answers.reply import Answer
 from terrascope.products.figures import EventFigure, ReportFigures
 from terrascope.products.palette import KIND_COLOURS, KIND_NAMES, STATUS_NAMES, hex_colour
 from terrascope.products.summary import EventRow, RunSummary, SceneCount
@@ -140,6 +141,7 @@ def _context(summary: RunSummary, figures: ReportFigures) -> dict[str, Any]:
         "kinds": sorted(kinds),
         "kind_rows": _kind_rows(summary),
         "statuses": len({t.status for t in summary.totals if t.kind is not ChangeKind.NONE}) > 1,
+        "answers": _by_question(summary),
         "maps": figures.maps,
         "events": _paired(summary.events.largest, figures.events),
         "columns": _columns(summary.scenes),
@@ -149,6 +151,15 @@ def _context(summary: RunSummary, figures: ReportFigures) -> dict[str, Any]:
         "settings": list(_flat(summary.settings)),
         "masks": _masks(summary),
     }
+
+
+def _by_question(summary: RunSummary) -> tuple[tuple[str, tuple[Answer, ...]], ...]:
+    """Put the answers to one question together, in the order in which they were asked."""
+    questions = dict.fromkeys(row.question for row in summary.answers)
+    return tuple(
+        (question, tuple(row.answer for row in summary.answers if row.question == question))
+        for question in questions
+    )
 
 
 def _ground(summary: RunSummary) -> tuple[_Part, ...]:

@@ -20,6 +20,8 @@ here (no secrets in addresses) and escaped where they are shown.
 * ``regions``: list of ``name``, ``area_m2``, ``observed_share``, ``changed_m2``, ``events``
 * ``events``: ``count``, ``area_m2``, ``min_area_ha``, ``largest``: list of event rows
 * ``quality``: ``quarantined``, ``radiometry``, ``catalog``, ``masks``
+* ``answers``: list of ``question``, ``answer``: the fields of
+  `terrascope.monitor.answers.reply.Answer`, evidence included
 * ``attribution``: list of str
 """
 
@@ -31,10 +33,13 @@ import enum
 import json
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from terrascope.redact import redact_settings, redact_text, redact_url
 from terrascope.types import ChangeKind, Quarantine, Status
+
+if TYPE_CHECKING:
+    from terrascope.products.answers import AnswerRow
 
 __all__ = [
     "Area",
@@ -363,6 +368,8 @@ class RunSummary:
         Reservations.
     regions : tuple of RegionTotal
         Where the monitor file names regions.
+    answers : tuple of AnswerRow
+        To the monitor file's questions.
     attribution : tuple of str
         Sentences that the data's licences ask for, beside the Copernicus notice.
     """
@@ -384,6 +391,7 @@ class RunSummary:
     events: EventTotals
     quality: DataQuality = dataclasses.field(default_factory=DataQuality)
     regions: tuple[RegionTotal, ...] = ()
+    answers: tuple[AnswerRow, ...] = ()
     attribution: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

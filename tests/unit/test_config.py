@@ -249,3 +249,15 @@ def test_a_misspelt_key_is_named_beside_the_missing_one() -> None:
 def test_ranges_in_our_own_words(table: str, key: str, value: object, expected: str) -> None:
     with pytest.raises(ConfigError, match=expected):
         parse(**{table: {key: value}})
+
+
+def test_questions_about_the_region() -> None:
+    document = changed() | {"questions": [{"text": "How much was lost?"}, {"text": "What else?"}]}
+    settings = parse_monitor(document)
+    assert settings.questions == ("How much was lost?", "What else?")
+    assert settings.to_json()["questions"] == settings.questions
+    assert "questions" not in parse_monitor(changed()).to_json()
+    with pytest.raises(ConfigError, match=r"questions\.0\.txt: unknown key.*one of: text"):
+        parse_monitor(changed() | {"questions": [{"text": "Why?", "txt": "Why?"}]})
+    with pytest.raises(ConfigError, match=r"questions\.0\.text"):
+        parse_monitor(changed() | {"questions": [{"text": ""}]})

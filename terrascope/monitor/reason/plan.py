@@ -21,6 +21,7 @@ from terrascope.geo.tiles import Tile
 from terrascope.kernels.audit import allocate
 from terrascope.kernels.blend import first_and_last
 from terrascope.kernels.pooling import EVEN, LogOddsPool
+from terrascope.kernels.prevalence import AS_STATED, Reliability
 from terrascope.monitor.screen import ScreenPlan
 from terrascope.store.layout import tile_slices
 from terrascope.store.ledger import work_key
@@ -41,6 +42,7 @@ __all__ = [
     "model_plan",
     "pending_reason",
     "reason_keys",
+    "reliability_of",
     "strata_of",
 ]
 
@@ -172,6 +174,25 @@ def fusion_of(folder: str) -> LogOddsPool:
     if not path.is_file():
         return EVEN
     return LogOddsPool(**json.loads(path.read_text(encoding="utf-8")))
+
+
+def reliability_of(folder: str) -> Reliability:
+    """Return what the fused probabilities of a model are worth.
+
+    Parameters
+    ----------
+    folder : str
+        Of the model; ``reliability.json`` in it holds the fit.
+
+    Returns
+    -------
+    reliability : Reliability
+        `terrascope.kernels.prevalence.AS_STATED` where none came.
+    """
+    path = Path(folder) / "reliability.json"
+    if not path.is_file():
+        return AS_STATED
+    return Reliability(**json.loads(path.read_text(encoding="utf-8")))
 
 
 def model_plan(plan: ScreenPlan) -> ScreenPlan:

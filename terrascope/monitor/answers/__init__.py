@@ -1,0 +1,1 @@
+"""Questions about a region: what they mean, which figures they need, and those figures."""
