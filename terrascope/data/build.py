@@ -8,7 +8,7 @@ import multiprocessing
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -18,6 +18,7 @@ from terrascope.data.batches import measure_masks
 from terrascope.data.finishing import Choice
 from terrascope.data.making import make_samples
 from terrascope.data.rle import decode_mask
+from terrascope.data.scenes import LabelledScene
 from terrascope.data.tables import (
     PLAN_FILE,
     ImageRow,
@@ -33,7 +34,46 @@ from terrascope.model.measure import Measurement
 from terrascope.model.processing_terrascope import TerrascopeProcessor
 from terrascope.sim.alterations import Alter
 
-__all__ = ["BuildSettings", "Built", "build_tables"]
+__all__ = ["BuildSettings", "Built", "Plan", "build_tables", "sample_rows"]
+
+
+class Plan(Protocol):
+    """What tables are to hold: images by number, each a function of the plan and its number."""
+
+    @property
+    def images(self) -> int:
+        """Image sets."""
+        ...
+
+    @property
+    def per_shard(self) -> int:
+        """Images per file."""
+        ...
+
+    def described(self) -> dict[str, Any]:
+        """Return what the tables depend on.
+
+        Returns
+        -------
+        facts : dict
+            JSON-ready, with ``images`` and ``per_shard``; kept beside the tables.
+        """
+        ...
+
+    def one_image(self, number: int) -> tuple[ImageRow, list[dict[str, Any]]]:
+        """Make one image and its samples.
+
+        Parameters
+        ----------
+        number : int
+            From 0.
+
+        Returns
+        -------
+        image, samples : tuple
+            Rows of both tables.
+        """
+        ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,10 +121,30 @@ class BuildSettings:
         if min(self.images, self.per_shard) < 1 or self.samples < 4 or self.seed < 0:
             raise ValueError(f"{self}: expected at least one image and 4 samples per image")
 
-    @property
-    def shards(self) -> int:
-        """Number of shards."""
-        return -(-self.images // self.per_shard)
+    def described(self) -> dict[str, Any]:
+        """Return what the tables depend on; see `Plan`.
+
+        Returns
+        -------
+        facts : dict
+            The settings.
+        """
+        return dataclasses.asdict(self)
+
+    def one_image(self, number: int) -> tuple[ImageRow, list[dict[str, Any]]]:
+        """Make one image and its samples; see `Plan`.
+
+        Parameters
+        ----------
+        number : int
+            From 0.
+
+        Returns
+        -------
+        image, samples : tuple
+            Without samples where nothing was observed.
+        """
+        return _one_image(self, number)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,7 +178,7 @@ class Built:
 
 def build_tables(
     out: Path,
-    settings: BuildSettings,
+    settings: Plan,
     *,
     workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
@@ -129,8 +189,8 @@ def build_tables(
     ----------
     out : Path
         A folder; made where it does not exist. Shards that are there are kept.
-    settings : BuildSettings
-        What they hold.
+    settings : Plan
+        What they hold, for instance `BuildSettings`.
     workers : int
         Processes.
     progress : callable or None
@@ -150,7 +210,7 @@ def build_tables(
     _check_plan(out, settings)
     for left in out.glob("*.part"):
         left.unlink()
-    missing = [n for n in range(settings.shards) if not shard_files(out, n)[1].exists()]
+    missing = [n for n in range(_shards(settings)) if not shard_files(out, n)[1].exists()]
     done = settings.images - sum(len(_numbers(settings, n)) for n in missing)
     say = progress or (lambda done, total: None)
     say(done, settings.images)
@@ -176,10 +236,10 @@ def build_tables(
     return _measured(out, settings)
 
 
-def _build_shard(out: Path, settings: BuildSettings, shard: int) -> int:
+def _build_shard(out: Path, settings: Plan, shard: int) -> int:
     images, samples = [], []
     for number in _numbers(settings, shard):
-        row, asked = _one_image(settings, number)
+        row, asked = settings.one_image(number)
         images.append(image_row(row))
         samples += asked
     write_shard(out, shard, images, samples)
@@ -205,8 +265,32 @@ def _one_image(settings: BuildSettings, number: int) -> tuple[ImageRow, list[dic
         scene = scene_of(row)
     except ValueError:  # nothing was observed, or it is hidden by clouds
         return _kept(row, settings), []
-    found = make_samples(scene, rng, settings.samples, choice=Choice())
-    windows = TerrascopeProcessor(size_px=settings.size)([scene.window])
+    return _kept(row, settings), sample_rows(scene, rng, settings.samples, settings.size)
+
+
+def sample_rows(
+    scene: LabelledScene, rng: np.random.Generator, samples: int, size: int
+) -> list[dict[str, Any]]:
+    """Ask about a scene.
+
+    Parameters
+    ----------
+    scene : LabelledScene
+        Of the image.
+    rng : numpy.random.Generator
+        Of the questions.
+    samples : int
+        Questions wished for.
+    size : int
+        Rows and columns of the window, which may be larger than the scene.
+
+    Returns
+    -------
+    rows : list of dict
+        Of the table of samples.
+    """
+    found = make_samples(scene, rng, samples, choice=Choice())
+    windows = TerrascopeProcessor(size_px=size)([scene.window])
     rows = []
     for place, sample in enumerate(found):
         figures: list[Measurement] = []
@@ -214,21 +298,25 @@ def _one_image(settings: BuildSettings, number: int) -> tuple[ImageRow, list[dic
             masks = [decode_mask(step.mask) for step in sample.steps]
             figures = measure_masks(masks, sample.steps, windows, 0)
         rows.append(sample_row(sample, place, int(windows.present.sum()), figures))
-    return _kept(row, settings), rows
+    return rows
 
 
 def _kept(row: ImageRow, settings: BuildSettings) -> ImageRow:
     return row if settings.bands else dataclasses.replace(row, bands=None)
 
 
-def _numbers(settings: BuildSettings, shard: int) -> range:
+def _shards(settings: Plan) -> int:
+    return -(-settings.images // settings.per_shard)
+
+
+def _numbers(settings: Plan, shard: int) -> range:
     start = shard * settings.per_shard
     return range(start, min(start + settings.per_shard, settings.images))
 
 
-def _check_plan(out: Path, settings: BuildSettings) -> None:
+def _check_plan(out: Path, settings: Plan) -> None:
     """Keep the settings beside the tables, and refuse to mix two kinds in one folder."""
-    plan = json.dumps(dataclasses.asdict(settings), indent=2, sort_keys=True)
+    plan = json.dumps(settings.described(), indent=2, sort_keys=True)
     file = out / PLAN_FILE
     if file.exists():
         if file.read_text(encoding="utf-8") != plan:
@@ -241,10 +329,10 @@ def _check_plan(out: Path, settings: BuildSettings) -> None:
     part.replace(file)
 
 
-def _measured(out: Path, settings: BuildSettings) -> Built:
+def _measured(out: Path, settings: Plan) -> Built:
     rows = [0, 0]
     sizes = [0, 0]
-    for shard in range(settings.shards):
+    for shard in range(_shards(settings)):
         for place, file in enumerate(shard_files(out, shard)):
             rows[place] += pq.read_metadata(file).num_rows
             sizes[place] += file.stat().st_size

@@ -169,7 +169,7 @@ def _white(
 ) -> FloatArray:
     """Draw noise of unit variance in the pixels of a coarse band."""
     white = rng.standard_normal((1, *shape), dtype=np.float32)
-    return np.float32(times) * _averaged(white, times, phase)[0]
+    return np.asarray(np.float32(times) * _averaged(white, times, phase)[0])
 
 
 def _blurred(planes: FloatArray) -> FloatArray:

@@ -31,7 +31,7 @@ from terrascope.sim.spectra import Surface
 from terrascope.sim.weather import OpticalPass, RadarPass, Sky
 from terrascope.types import BoolArray, ChangeKind, FloatArray
 
-__all__ = ["paste_change"]
+__all__ = ["NoGroundError", "paste_change"]
 
 _LATER_DAYS = (330, 400)
 _KNOTS_UM = (0.44, 0.56, 0.67, 0.85, 1.61, 2.19)
@@ -40,6 +40,10 @@ _CLEAR = Sky(
     cover=0.0, veil=0.0, haze=0.0, height_m=1000.0, sun_zenith=math.pi / 4, sun_azimuth=math.pi
 )
 """The real image has a sky of its own, and real slopes are not known: the light is plain."""
+
+
+class NoGroundError(ValueError):
+    """A scene has no place, or too little, for what is to happen in it."""
 
 
 def paste_change(
@@ -90,8 +94,10 @@ def paste_change(
 
     Raises
     ------
+    NoGroundError
+        If an outline is drawn and the scene has no ground for it.
     ValueError
-        If the scene has more dates, or no ground for it, or the share is none.
+        If the scene has more dates, or the share is none.
     """
     if len(scene.dates) not in (1, 2):
         raise ValueError(f"{scene.image_id}: {len(scene.dates)} dates; expected 1 or 2")
@@ -104,7 +110,7 @@ def paste_change(
         where = where & scene.observed[0] & scene.observed[1]
         share = change_share(what, land, where, rng)
         if share is None:
-            raise ValueError(
+            raise NoGroundError(
                 f"{scene.image_id}: {int(where.sum())} pixels where {what.name.lower()} can "
                 "happen; too few, or scattered"
             )
