@@ -144,36 +144,77 @@ def _patches(rng: np.random.Generator, *, share: float) -> NDArray[np.int64]:
     return kind
 
 
-def main(count: int, first: int = 0) -> None:
-    """Measure regions and print the table."""
-    start = time.perf_counter()
-    rows = []
-    for seed in range(first, first + count):
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What one region's answer said, and the truth."""
+
+    verb: str
+    truth_m2: float
+    figure: Figure
+
+    @property
+    def told(self) -> bool:
+        """Whether there was an answer."""
+        return not why_abstain(self.figure)
+
+
+def examine(seeds: range) -> list[Outcome]:
+    """Draw and measure regions."""
+    found = []
+    for seed in seeds:
         region = draw_region(seed)
         truths = (region.truth_m2, region.loss_m2)
         for verb, truth, figure in zip(VERBS, truths, figures_of(region), strict=True):
-            rows.append((verb, truth, figure, why_abstain(figure)))
-    if len(sys.argv) > 2:  # a part of a longer run: single figures, to be put together
-        for verb, truth, f, why in rows:
-            print("#", verb, truth, f.value_m2, f.low_m2, f.high_m2, f.seen_share, bool(why))
+            found.append(Outcome(verb, truth, figure))
+    return found
+
+
+@dataclasses.dataclass(frozen=True)
+class Score:
+    """How well intervals held the truth; shares, and half-widths against the truth."""
+
+    coverage: float
+    below: int
+    above: int
+    half_width: float
+    wide_half_width: float
+    mean_error: float
+    abstained_clear: float
+    told: int
+
+    @classmethod
+    def of(cls, outcomes: list[Outcome]) -> Score:
+        """Score answers to one question."""
+        told = [o for o in outcomes if o.told]
+        clear = [o for o in outcomes if o.figure.seen_share > 0.8]
+        true, value, low, high = np.array(
+            [(o.truth_m2, o.figure.value_m2, o.figure.low_m2, o.figure.high_m2) for o in told]
+        ).T
+        half = (high - low) / 2 / true
+        return cls(
+            float(((low <= true) & (true <= high)).mean()),
+            int((true < low).sum()),
+            int((true > high).sum()),
+            float(np.median(half)),
+            float(np.quantile(half, 0.9)),
+            float(np.mean(value / true - 1)),
+            sum(not o.told for o in clear) / len(clear),
+            len(told),
+        )
+
+
+def main(count: int, first: int = 0) -> None:
+    """Measure regions and print the table."""
+    start = time.perf_counter()
+    outcomes = examine(range(first, first + count))
     print(f"{count} regions, {time.perf_counter() - start:.0f} s")
     for verb in VERBS:
-        mine = [(t, f) for v, t, f, why in rows if v == verb and not why]
-        true = np.array([t for t, _ in mine])
-        value, low, high = (
-            np.array([getattr(f, name) for _, f in mine])
-            for name in ("value_m2", "low_m2", "high_m2")
-        )
-        held = (low <= true) & (true <= high)
-        half = (high - low) / 2 / true
-        clear = [why for v, _, f, why in rows if v == verb and f.seen_share > 0.8]
+        s = Score.of([o for o in outcomes if o.verb == verb])
         print(
-            f"{verb:7s} coverage {held.mean():.1%} ({(true < low).sum()} below, "
-            f"{(true > high).sum()} above), half-width {np.median(half):.1%} of the truth "
-            f"(median; 90th percentile {np.quantile(half, 0.9):.1%}), "
-            f"mean error {np.mean(value / true - 1):+.1%}; "
-            f"abstained {sum(map(bool, clear))} of {len(clear)} with over 80 % observed, "
-            f"{count - len(mine)} of {count} in all"
+            f"{verb:7s} {s.told} told, coverage {s.coverage:.1%} (truth below {s.below}, above "
+            f"{s.above}), half-width {s.half_width:.1%} of the truth (median; 90th percentile "
+            f"{s.wide_half_width:.1%}), mean error {s.mean_error:+.1%}, abstained "
+            f"{s.abstained_clear:.1%} where over 80 % is observed"
         )
 
 

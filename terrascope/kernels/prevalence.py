@@ -97,7 +97,8 @@ class Prevalence:
         Maximum likelihood, 0 to 1.
     sharpness : float
         Part of the variance of change that the observations tell, 0 (nothing) to 1 (all).
-        Dividing the variance of a sum of probabilities by it pays for the estimated share.
+        Dividing the variance of a sum of probabilities by it pays for the estimated share where
+        pixels are independent; by its square where their errors hang together.
     """
 
     share: float
@@ -125,9 +126,11 @@ def fit_prevalence(
 
     Notes
     -----
-    The error of ``sum(p)`` with the estimated share has the variance of that with the true one,
-    divided by the sharpness: to first order the share moves by the gap between ``mean(p)`` and
-    itself, divided by ``1 - d mean(p) / d share``, and that is the sharpness.
+    To first order the share moves by the gap between ``mean(p)`` and the true share, divided by
+    ``1 - d mean(p) / d share``, and that is the sharpness. So ``sum(p)`` with the estimated share
+    misses the truth by what ``sum(p)`` with the true one misses its own expectation, divided by the
+    sharpness. The variance of that is sharpness x sum(p (1 - p)) for independent pixels, and may
+    come close to that of the doubt as a whole where misses and false alarms come in patches.
 
     References
     ----------

@@ -163,7 +163,7 @@ def unseen_variance(blocks: Blocks) -> float:
     -------
     variance : float
         Of (change per ground) x (ground not observed) against the truth there, in m4; infinite
-        where less than two squares were observed.
+        where less than four squares were observed.
 
     Notes
     -----
@@ -187,10 +187,12 @@ def unseen_variance(blocks: Blocks) -> float:
         level = blocks.coarser(factor)
         use = level.seen > 0
         count = int(use.sum())
-        if count < 2 or (count < _LEAST_BLOCKS and spread >= 0):
+        if count < 4 or (count < _LEAST_BLOCKS and spread >= 0):
             break
         gap = level.found[use] - rate * level.seen[use]
-        spread = max(spread, float(np.sum(gap * gap / level.seen[use])) / (count - 1))
+        # count - 3 in the place of count - 1: the variance of Student's t, as the spread is
+        # itself an estimate
+        spread = max(spread, float(np.sum(gap * gap / level.seen[use])) / (count - 3))
     return spread * unseen * (1 + unseen / seen) if spread >= 0 else math.inf
 
 

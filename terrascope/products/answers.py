@@ -176,7 +176,8 @@ def answer_lines(row: AnswerRow, *, evidence: bool = False) -> tuple[str, ...]:
     if evidence:
         listed = [f"  {name}: {', '.join(ids) or 'none'}" for name, ids in parts]
     else:
-        listed = ["  rests on " + ", ".join(f"{len(ids)} {name}" for name, ids in parts)]
+        counts = [f"{len(ids)} {name if len(ids) != 1 else name[:-1]}" for name, ids in parts]
+        listed = [f"  rests on {', '.join(counts)}"]
     return (row.answer.text, *listed)
 
 

@@ -391,7 +391,7 @@ def _figure(
     grown = asked / seen if seen else 0.0
     value = spread.expected_m2 * grown
     # What is uncertain of the observed ground is carried over to the rest of it.
-    variance = spread.variance / max(fit.sharpness, 1e-3) * grown**2
+    variance = spread.variance / max(fit.sharpness, 0.03) ** 2 * grown**2
     variance += unseen_variance(Blocks.joined(spread.blocks))
     # What was found nowhere may still be there: a patch more or less, and more where hidden.
     hidden = (asked - seen) / seen if seen else math.inf

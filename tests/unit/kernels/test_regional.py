@@ -59,7 +59,7 @@ def test_the_share_of_a_region_is_found_whatever_the_prior_was() -> None:
 
 def test_the_variance_pays_for_the_estimated_share() -> None:
     errors, stated = [], []
-    for seed in range(400):
+    for seed in range(250):
         rng = np.random.default_rng(seed)
         changed = rng.random(3000) < 0.1
         ratio = 2.0 * (rng.standard_normal(3000) + 2.0 * changed) - 2.0
@@ -86,7 +86,7 @@ def _grid(found: np.ndarray, seen: np.ndarray, unseen: np.ndarray) -> Blocks:
 def test_unseen_ground_costs_what_it_costs(clump: float) -> None:
     """Squares of change, independent or in clumps; whole squares are hidden."""
     errors, stated = [], []
-    for seed in range(400):
+    for seed in range(250):
         rng = np.random.default_rng(seed)
         field = rng.standard_normal((32, 32))
         if clump:
