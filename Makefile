@@ -52,9 +52,10 @@ format: install
 bench: install
 	$(BIN)/python -m benchmarks
 
-# Below half an hour on two cores. MODEL=folder examines another model than the packaged one.
+# Below half an hour on two cores. MODEL=folder examines another model than the packaged one; FIT=600
+# calibrates it on so many questions of the validation split first.
 bench-model: install
-	$(BIN)/python benchmarks/bench_model.py $(if $(MODEL),--model $(MODEL))
+	$(BIN)/python benchmarks/bench_model.py $(if $(MODEL),--model $(MODEL)) $(if $(FIT),--fit $(FIT))
 
 # The long lane: trainings, hours on two cores.
 bench-finetune: install

@@ -31,12 +31,7 @@ def main() -> None:
     parser.add_argument("--no-baselines", action="store_true")
     chosen = parser.parse_args()
     logging.basicConfig(level=logging.WARNING)
-    settings = BenchSettings(
-        items=chosen.items,
-        published_items=chosen.items // 4,
-        condition_items=max(chosen.items // 5, 6),
-        baselines=not chosen.no_baselines,
-    )
+    settings = BenchSettings.of(chosen.items, baselines=not chosen.no_baselines)
     real = SHARED if (SHARED / "stac" / "items.ndjson").exists() else None
     if real is None:
         print(f"real places left out: no shared data at {SHARED}")

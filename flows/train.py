@@ -74,8 +74,7 @@ def bench(out: str, items: int) -> str:
     if not items:
         return "left out"
     folder = Path(out) / "bench"
-    fewer = {"published_items": max(items // 4, 6), "condition_items": max(items // 5, 6)}
-    bench_model(Path(out), folder, BenchSettings(items=items, baselines=False, **fewer))
+    bench_model(Path(out), folder, BenchSettings.of(items, baselines=False))
     return (folder / "results.md").read_text(encoding="utf-8")
 
 

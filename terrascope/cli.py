@@ -244,8 +244,7 @@ def bench(
     from terrascope.evaluation.command import bench_model
     from terrascope.progress import report_progress, shown
 
-    fewer = {"published_items": items // 4, "condition_items": max(items // 5, 6)}
-    settings = BenchSettings(items=items, baselines=baselines, **fewer)
+    settings = BenchSettings.of(items, baselines=baselines)
     with shown():
         bench_model(model, out, settings, fit_items=fit, real=real, progress=report_progress)
     typer.echo((out / "results.md").read_text(encoding="utf-8"))

@@ -16,24 +16,30 @@ from terrascope.evaluation.baselines.protocol import Labels, Predictor, labels_o
 from terrascope.evaluation.baselines.text_only import read_across
 from terrascope.evaluation.baselines.unet import UNetPredictor, UNetSettings, train_unet
 from terrascope.evaluation.conditions import Conditions
-from terrascope.evaluation.items import BenchItem
+from terrascope.evaluation.items import BenchItem, first_of_each
 from terrascope.evaluation.making import bench_scenes, items_from, make_items, split_priors
 from terrascope.evaluation.outcomes import Outcome, compare, compare_masks, summary
 from terrascope.evaluation.pixels import run_predictor
 from terrascope.evaluation.report import write_report
-from terrascope.evaluation.runner import Examinee, run_bench
+from terrascope.evaluation.runner import Examinee, run_bench, run_conditions
 from terrascope.model.processing_terrascope import TerrascopeProcessor
 
-__all__ = ["CONDITIONS", "BenchSettings", "examine", "train_baselines"]
+__all__ = ["MECHANISM", "SENSORS", "BenchSettings", "examine", "train_baselines"]
 
 Said = Callable[[str, int, int], None]
 
-CONDITIONS: Mapping[str, Conditions] = {
+_BOOSTED_PX = 250
+"""Pixels of each image that boosting learns from: 300 scenes give it two hundred thousand."""
+
+SENSORS: Mapping[str, Conditions] = {
     "optical only": Conditions(sensors="optical"),
     "radar only": Conditions(sensors="radar"),
     "60 % cloud, both": Conditions(cloud=0.6),
     "60 % cloud, optical only": Conditions(cloud=0.6, sensors="optical"),
-    "60 % cloud, radar only": Conditions(cloud=0.6, sensors="radar"),
+}
+"""What is hidden; cloud does not hide anything from radar, so radar only is the same under it."""
+
+MECHANISM: Mapping[str, Conditions] = {
     "trace given": Conditions(forced=True),
     "no figures": Conditions(measured=False),
     "no injection": Conditions(injection="none"),
@@ -52,33 +58,74 @@ class BenchSettings:
     ----------
     items : int
         Of the main split, over six tasks.
+    blind_items : int
+        Of these, asked without their images.
     published_items : int
         Of the split with published distractors.
     condition_items : int
-        Of the main split, for every condition.
+        Of the main split, for each of `SENSORS`; the same each time, so that all differences
+        are paired.
+    mechanism_items : int
+        The same for each of `MECHANISM`.
     seed : int
         Of the first scene of the test split.
     baselines : bool
         Whether baselines are trained and examined.
+    baseline_items : int
+        Of the main split, for each baseline.
     baseline_scenes : int
-        Simulated scenes that they learn from, of the training split.
+        Simulated scenes that the U-Net learns from, of the training split; boosting, which is
+        slow to read maps from and gains little from more, takes a quarter.
     baseline_seconds : float
         Longest training of the U-Net.
     prior_scenes : int
         Label-only scenes from which wrong options are drawn.
     size : int
         Rows and columns of a scene.
+    workers : int
+        Processes that simulate ahead; 0 for none.
     """
 
     items: int = 1200
-    published_items: int = 300
-    condition_items: int = 240
+    blind_items: int = 480
+    published_items: int = 120
+    condition_items: int = 144
+    mechanism_items: int = 48
     seed: int = 0
     baselines: bool = True
+    baseline_items: int = 144
     baseline_scenes: int = 1200
-    baseline_seconds: float = 360.0
+    baseline_seconds: float = 210.0
     prior_scenes: int = 300
     size: int = 128
+    workers: int = 2
+
+    @classmethod
+    def of(cls, items: int, *, baselines: bool = True) -> BenchSettings:
+        """Scale an examination to another number of items, all runs alike.
+
+        Parameters
+        ----------
+        items : int
+            Of the main split.
+        baselines : bool
+            Whether baselines are trained and examined.
+
+        Returns
+        -------
+        settings : BenchSettings
+            At least six items in every run.
+        """
+        share = items / cls.items
+        return cls(
+            items=items,
+            blind_items=max(round(share * cls.blind_items), 6),
+            published_items=max(round(share * cls.published_items), 6),
+            condition_items=max(round(share * cls.condition_items), 6),
+            mechanism_items=max(round(share * cls.mechanism_items), 6),
+            baseline_items=max(round(share * cls.baseline_items), 6),
+            baselines=baselines,
+        )
 
 
 def examine(
@@ -87,6 +134,7 @@ def examine(
     settings: BenchSettings | None = None,
     *,
     more: Mapping[str, Any] | None = None,
+    runners: Mapping[str, Callable[[], Any]] | None = None,
     progress: Said | None = None,
 ) -> dict[str, Any]:
     """Examine a model, and write what came of it.
@@ -100,14 +148,17 @@ def examine(
     settings : BenchSettings or None
         None for the defaults.
     more : mapping or None
-        Results of other runners (real data), for the same report.
+        Results that are there, for the same report.
+    runners : mapping of str to callable or None
+        What is to be run besides (real data), by the name of its results.
     progress : callable or None
         Told a step, and how much of it is done.
 
     Returns
     -------
     results : dict
-        What ``results.json`` holds.
+        What ``results.json`` holds. The report is written after every part: what fails late
+        does not take the rest with it.
     """
     chosen = settings or BenchSettings()
     clock = _Clock()
@@ -117,6 +168,7 @@ def examine(
         seed=chosen.seed,
         size=chosen.size,
         prior_scenes=chosen.prior_scenes,
+        workers=chosen.workers,
         progress=_of(progress, "items"),
         keep=scenes,
     )
@@ -124,22 +176,26 @@ def examine(
     main = run_bench(examinee, items, progress=_of(progress, "main"))
     clock.lap("main")
     results: dict[str, Any] = {
+        **(more or {}),
         "settings": dataclasses.asdict(chosen),
         "main": summary(main),
-        "published": _published(examinee, scenes, chosen, progress),
-        "conditions": _conditions(examinee, items, main, chosen, progress),
+        "seconds": clock.laps,
     }
-    clock.lap("published and conditions")
-    withheld = run_bench(examinee, items, Conditions(sensors="none"))
-    results["text only"] = {"images withheld": summary(withheld)}
-    results["text only"]["trained reader"] = summary(read_across(items))
-    clock.lap("text only")
-    if chosen.baselines:
-        results["baselines"] = _baselines(items, main, out, chosen, examinee, progress)
-        clock.lap("baselines")
-    results |= dict(more or {})
-    results["seconds"] = clock.laps
+    parts: dict[str, Callable[[], Any]] = {
+        "text only": lambda: _blind(examinee, items, chosen.blind_items, progress, "text only"),
+        "modalities": lambda: _modalities(examinee, items, main, chosen, progress),
+        "baselines": lambda: _baselines(items, main, out, chosen, examinee, progress),
+        **(runners or {}),
+        "mechanism": lambda: _mechanism(examinee, items, main, chosen, progress),
+        "published": lambda: _published(examinee, scenes, chosen, progress),
+    }
+    if not chosen.baselines:
+        del parts["baselines"]
     write_report(results, main, out)
+    for name, part in parts.items():
+        results[name] = part()
+        clock.lap(name)
+        write_report(results, main, out)
     return results
 
 
@@ -173,7 +229,7 @@ def train_baselines(
     try:
         if not (out / "boosting-change.txt").exists():
             few = islice(_labels(settings, processor), max(settings.baseline_scenes // 16, 1))
-            train_boosting(few).save(out)
+            train_boosting(few, pixels_per_image=_BOOSTED_PX).save(out)
         found["boosting"] = BoostingPredictor.load(out)
     except ModuleNotFoundError:
         pass
@@ -182,7 +238,9 @@ def train_baselines(
 
 def _labels(settings: BenchSettings, processor: TerrascopeProcessor) -> Iterator[Labels]:
     """Yield batches of four training scenes, without end."""
-    scenes = bench_scenes(split="train", seed=10_000_000, size=settings.size)
+    scenes = bench_scenes(
+        split="train", seed=10_000_000, size=settings.size, workers=settings.workers
+    )
     while True:
         yield labels_of(list(islice(scenes, 4)), processor)
 
@@ -196,14 +254,33 @@ def _baselines(
     progress: Said | None,
 ) -> dict[str, Any]:
     scores: dict[str, Any] = {}
+    chosen, whole = _paired(items, main, settings.baseline_items)
+    if progress is not None:
+        progress("baselines", 0, 1)
     predictors = train_baselines(out / "baselines", settings, examinee.processor)
-    for number, (name, predictor) in enumerate(predictors.items()):
+    for number, (name, predictor) in enumerate(predictors.items(), start=1):
+        outcomes = run_predictor(chosen, predictor, examinee.processor)
+        scores[name] = summary(outcomes)
+        scores[name]["model gains"] = _gains(whole, outcomes)
         if progress is not None:
             progress("baselines", number, len(predictors))
-        outcomes = run_predictor(items, predictor, examinee.processor)
-        scores[name] = summary(outcomes)
-        scores[name]["model gains"] = _gains(main, outcomes)
     return scores
+
+
+def _blind(
+    examinee: Examinee,
+    items: Sequence[BenchItem],
+    count: int,
+    progress: Said | None,
+    name: str,
+) -> dict[str, Any]:
+    """Examine without images: the model, and a reader that has learnt what answers look like."""
+    chosen = first_of_each(items, count)
+    withheld = run_bench(examinee, chosen, Conditions(sensors="none"), progress=_of(progress, name))
+    return {
+        "images withheld": summary(withheld),
+        "trained reader": summary(read_across(items)),
+    }
 
 
 def _published(
@@ -218,47 +295,55 @@ def _published(
     priors = split_priors("test", settings.size, settings.prior_scenes)
     items = items_from(scenes, settings.published_items, scheme="published", priors=priors)
     said = run_bench(examinee, items, progress=_of(progress, "published"))
-    withheld = run_bench(examinee, items, Conditions(sensors="none"))
-    blind = {"images withheld": withheld, "trained reader": read_across(items)}
-    return {
-        **summary(said),
-        "text only": {name: summary(outcomes) for name, outcomes in blind.items()},
-    }
+    blind = _blind(examinee, items, len(items), progress, "published, text only")
+    return {**summary(said), "text only": blind}
 
 
-def _conditions(
+def _modalities(
     examinee: Examinee,
     items: Sequence[BenchItem],
     main: Sequence[Outcome],
     settings: BenchSettings,
     progress: Said | None,
 ) -> dict[str, Any]:
-    """Take things away, on the same items each time, and say what they were worth."""
-    chosen = _balanced(items, settings.condition_items)
-    names = {item.name for item in chosen}
-    whole = [one for one in main if one.item in names]
-    found: dict[str, Any] = {"as it is": summary(whole)}
-    runs = {"as it is": whole}
-    for name, conditions in CONDITIONS.items():
-        runs[name] = run_bench(examinee, chosen, conditions, progress=_of(progress, name))
-        found[name] = summary(runs[name])
-        found[name]["as it is gains"] = _gains(whole, runs[name])
-    both, alone = runs["60 % cloud, both"], runs["60 % cloud, optical only"]
-    found["60 % cloud, both"]["gains over optical only"] = _gains(both, alone)
+    """Hide a sensor, or most of the optical images, on the same items each time."""
+    chosen, whole = _paired(items, main, settings.condition_items)
+    runs = run_conditions(examinee, chosen, SENSORS, progress=_of(progress, "modalities"))
+    found: dict[str, Any] = {"both": summary(whole)}
+    for name, outcomes in runs.items():
+        found[name] = summary(outcomes)
+    for name in ("optical only", "radar only"):
+        found[name]["both gain"] = _gains(whole, runs[name])
+    for name, alone in (("optical only", "60 % cloud, optical only"), ("radar only", "radar only")):
+        found["60 % cloud, both"][f"gain over {name}"] = _gains(
+            runs["60 % cloud, both"], runs[alone]
+        )
     return found
 
 
-def _balanced(items: Sequence[BenchItem], count: int) -> list[BenchItem]:
-    """Take the first items of every task."""
-    tasks = sorted({item.task for item in items})
-    each = -(-count // max(len(tasks), 1))
-    made = dict.fromkeys(tasks, 0)
-    chosen = []
-    for item in items:
-        made[item.task] += 1
-        if made[item.task] <= each:
-            chosen.append(item)
-    return chosen
+def _mechanism(
+    examinee: Examinee,
+    items: Sequence[BenchItem],
+    main: Sequence[Outcome],
+    settings: BenchSettings,
+    progress: Said | None,
+) -> dict[str, Any]:
+    """Take parts of the mechanism away, on the same items each time."""
+    chosen, whole = _paired(items, main, settings.mechanism_items)
+    runs = run_conditions(examinee, chosen, MECHANISM, progress=_of(progress, "mechanism"))
+    found: dict[str, Any] = {"as it is": summary(whole)}
+    for name, outcomes in runs.items():
+        found[name] = summary(outcomes) | {"as it is gains": _gains(whole, outcomes)}
+    return found
+
+
+def _paired(
+    items: Sequence[BenchItem], main: Sequence[Outcome], count: int
+) -> tuple[list[BenchItem], list[Outcome]]:
+    """Take some items, and what came of them in the main run."""
+    chosen = first_of_each(items, count)
+    names = {item.name for item in chosen}
+    return chosen, [one for one in main if one.item in names]
 
 
 def _gains(one: Sequence[Outcome], other: Sequence[Outcome]) -> dict[str, Any]:

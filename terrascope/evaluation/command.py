@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from terrascope.errors import ConfigError
 from terrascope.evaluation.bench import BenchSettings, Said, examine
 from terrascope.evaluation.fitting import fit_calibration
 from terrascope.evaluation.making import make_items
-from terrascope.evaluation.runner import Examinee
+from terrascope.evaluation.runner import Examinee, Progress
 
 __all__ = ["PACKAGED_MODEL", "bench_model"]
 
@@ -67,24 +68,36 @@ def bench_model(
     examinee = Examinee.load(folder)
     more: dict[str, Any] = {}
     if fit_items:
-        items = make_items(fit_items, split="validation", seed=_VALIDATION_SEED, size=settings.size)
-        said = None if progress is None else _named(progress, "calibrate")
+        items = make_items(
+            fit_items,
+            split="validation",
+            seed=_VALIDATION_SEED,
+            size=settings.size,
+            prior_scenes=settings.prior_scenes,
+            workers=settings.workers,
+        )
+        said = _named(progress, "calibrate")
         more["calibration"] = fit_calibration(examinee, items, folder, progress=said)
-    if real is not None:
-        more |= _real(examinee, real, out, settings)
     more["model"] = {"folder": folder.name, **_settings_of(examinee)}
-    return examine(examinee, out, settings, more=more, progress=progress)
+    runners = _real(examinee, real, out, settings, progress) if real is not None else {}
+    return examine(examinee, out, settings, more=more, runners=runners, progress=progress)
 
 
-def _real(examinee: Examinee, real: Path, out: Path, settings: BenchSettings) -> dict[str, Any]:
+def _real(
+    examinee: Examinee, real: Path, out: Path, settings: BenchSettings, progress: Said | None
+) -> dict[str, Callable[[], Any]]:
     # The only part that reads rasters: it needs the geospatial stack.
     from terrascope.evaluation.real_change import examine_bark_beetle
     from terrascope.evaluation.real_cover import examine_land_cover
 
     rivals = out / "baselines" if settings.baselines else None
     return {
-        "land cover": examine_land_cover(examinee, real, rivals, settings),
-        "bark beetle": examine_bark_beetle(examinee, real, rivals, settings),
+        "land cover": lambda: examine_land_cover(
+            examinee, real, rivals, settings, progress=_named(progress, "land cover")
+        ),
+        "bark beetle": lambda: examine_bark_beetle(
+            examinee, real, rivals, settings, progress=_named(progress, "bark beetle")
+        ),
     }
 
 
@@ -99,5 +112,5 @@ def _settings_of(examinee: Examinee) -> dict[str, Any]:
     }
 
 
-def _named(progress: Said, name: str) -> Any:
-    return lambda done, total: progress(name, done, total)
+def _named(progress: Said | None, name: str) -> Progress | None:
+    return None if progress is None else lambda done, total: progress(name, done, total)

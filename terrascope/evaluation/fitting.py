@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from terrascope.evaluation.conditions import Conditions
-from terrascope.evaluation.items import BenchItem
+from terrascope.evaluation.items import BenchItem, first_of_each
 from terrascope.evaluation.outcomes import summary
 from terrascope.evaluation.reliability import reliability
 from terrascope.evaluation.runner import Examinee, Progress, run_bench
@@ -27,6 +27,8 @@ __all__ = ["fit_calibration"]
 _PIXELS_PER_MASK = 2000
 _JUDGED = 240
 """Masks that the correlation length is fitted on."""
+_FORCED = 240
+"""Items whose reference traces give the masks that the temperature is fitted on."""
 
 
 @dataclasses.dataclass(eq=False)
@@ -92,7 +94,8 @@ def fit_calibration(
 
     Notes
     -----
-    Temperature and length are fitted on the reference traces, where every mask is asked for. The
+    Temperature and length are fitted on reference traces of some items (half a million pixels are
+    plenty for one number), where every mask is asked for. The
     temperature decides the figures that are shown, so answers are given anew, under it,
     before their confidence is fitted.
     """
@@ -102,7 +105,8 @@ def fit_calibration(
     if not any(item.references for item in items):
         raise ValueError("calibration needs items with reference masks")
     collected = _Collected(np.random.default_rng(0))
-    run_bench(examinee, items, Conditions(forced=True), progress=progress, watch=collected)
+    some = first_of_each([item for item in items if item.references], _FORCED)
+    run_bench(examinee, some, Conditions(forced=True), progress=progress, watch=collected)
     logits, truth = torch.cat(collected.logits), torch.cat(collected.truth)
     config.mask_temperature = fit_temperature(logits, truth, torch.ones_like(truth))
     held = _fit_length(examinee, collected)

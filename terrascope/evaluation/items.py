@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
+from collections.abc import Sequence
 
 from terrascope.data.rle import decode_mask
 from terrascope.data.samples import Sample
@@ -14,7 +16,7 @@ from terrascope.model.stacks import Window
 from terrascope.types import BoolArray
 from terrascope.vocabulary import OPTION_LETTERS, QuestionKind, Unit
 
-__all__ = ["BENCH_TASKS", "BenchItem", "Reference", "item_of"]
+__all__ = ["BENCH_TASKS", "BenchItem", "Reference", "first_of_each", "item_of"]
 
 BENCH_TASKS = ("CA", "AQ", "CR", "BRD", "DM", "BCE")
 """Coverage, area, comparison, boundary, distance, change of built-up land."""
@@ -140,3 +142,28 @@ def item_of(scene: LabelledScene, sample: Sample, name: str) -> BenchItem:
         trace=tuple(step.text for step in sample.steps),
         area_unit=sample.area_unit,
     )
+
+
+def first_of_each(items: Sequence[BenchItem], count: int) -> list[BenchItem]:
+    """Take the first items of every task, for a shorter run over the same items each time.
+
+    Parameters
+    ----------
+    items : sequence of BenchItem
+        Of a benchmark.
+    count : int
+        Wanted in all.
+
+    Returns
+    -------
+    chosen : list of BenchItem
+        In their order; as many of each task, where there are so many.
+    """
+    each = -(-count // max(len({item.task for item in items}), 1))
+    made: Counter[str] = Counter()
+    chosen = []
+    for item in items:
+        made[item.task] += 1
+        if made[item.task] <= each:
+            chosen.append(item)
+    return chosen

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
 import numpy as np
+from torch.utils.data import DataLoader, Dataset
 
 from terrascope.data.facts import Facts
 from terrascope.data.finishing import Choice, finish
@@ -67,23 +69,6 @@ class ItemMaker:
     def needed(self) -> set[str]:
         """Tasks that want more items."""
         return {task for task, count in self.wanted.items() if self.made[task] < count}
-
-    def offers(self, scene: LabelledScene) -> bool:
-        """Tell whether a scene could be asked a question that is needed.
-
-        Parameters
-        ----------
-        scene : LabelledScene
-            Its labels are looked at, not its images.
-
-        Returns
-        -------
-        offers : bool
-            Whether it is worth rendering.
-        """
-        rng = np.random.default_rng((7, zlib.crc32(scene.image_id.encode())))
-        found = (proposal for _, proposal in _proposals(Facts(scene), rng, self.needed))
-        return next(found, None) is not None
 
     def add(self, scene: LabelledScene) -> None:
         """Ask about a scene what is needed.
@@ -145,6 +130,7 @@ def make_items(
     seed: int = 0,
     size: int = 128,
     prior_scenes: int = 300,
+    workers: int = 0,
     progress: Callable[[int, int], None] | None = None,
     keep: list[LabelledScene] | None = None,
 ) -> list[BenchItem]:
@@ -166,6 +152,8 @@ def make_items(
         Further scenes of the split, from which wrong options are drawn and the balance of
         answers is learnt: the text alone then says nothing here either; 0 for the table of the
         training scenes.
+    workers : int
+        Processes that simulate ahead; 0 for none. They do not change the items.
     progress : callable or None
         Told items made and wanted.
     keep : list of LabelledScene or None
@@ -175,21 +163,12 @@ def make_items(
     -------
     items : list of BenchItem
         Fewer where a task is too rare. In every third scene developed land is destroyed.
-
-    Notes
-    -----
-    Labels are simulated first: a scene is rendered only where it offers a question that is
-    still needed.
     """
     priors = split_priors(split, size, prior_scenes) if prior_scenes else None
     maker = ItemMaker(count, scheme, priors)
-    for number in range(seed, seed + _SCANNED * count + 50):
-        happening = Alter.DEMOLITION if number % 3 == 2 else None
-        labels = sample_scene(number, split=split, size=size, happening=happening, render=False)
-        labels.radar[:] = -10.0  # seen everywhere, as labels are
-        if maker.offers(label_scene(labels)):
-            shown = sample_scene(number, split=split, size=size, happening=happening)
-            maker.add(label_scene(shown, view=BENCH_VIEW))
+    numbers = range(seed, seed + _SCANNED * count + 50)
+    for scene in _simulated(_Scenes(split, size, BENCH_VIEW, demolished=3), numbers, workers):
+        maker.add(scene)
         if progress is not None:
             progress(len(maker.items), count)
         if not maker.needed:
@@ -200,7 +179,12 @@ def make_items(
 
 
 def bench_scenes(
-    *, split: str = "test", seed: int = 0, size: int = 128, view: View = BENCH_VIEW
+    *,
+    split: str = "test",
+    seed: int = 0,
+    size: int = 128,
+    view: View = BENCH_VIEW,
+    workers: int = 0,
 ) -> Iterator[LabelledScene]:
     """Simulate scenes, without end.
 
@@ -214,18 +198,44 @@ def bench_scenes(
         Rows and columns.
     view : View
         What is shown of them.
+    workers : int
+        Processes that simulate ahead; 0 for none.
 
     Yields
     ------
     scene : LabelledScene
-        Scenes of which nothing was observed are left out.
+        Scenes of which nothing was observed are left out, as are those so hazy that the checks of
+        inputs take their image for a mistake.
     """
-    number = seed
-    while True:
-        sample = sample_scene(number, split=split, size=size)
-        number += 1
-        if np.isfinite(sample.optical).any() or np.isfinite(sample.radar).any():
-            yield label_scene(sample, view=view)
+    return _simulated(_Scenes(split, size, view), itertools.count(seed), workers)
+
+
+class _Scenes(Dataset[LabelledScene | None]):
+    """Scenes by number; None where nothing was observed, or the input checks refuse the image."""
+
+    def __init__(self, split: str, size: int, view: View, demolished: int = 0) -> None:
+        self.split, self.size, self.view, self.demolished = split, size, view, demolished
+
+    def __getitem__(self, number: int) -> LabelledScene | None:
+        """Simulate one; in every `demolished`-th, developed land is destroyed."""
+        altered = self.demolished and number % self.demolished == self.demolished - 1
+        happening = Alter.DEMOLITION if altered else None
+        sample = sample_scene(number, split=self.split, size=self.size, happening=happening)
+        try:
+            return label_scene(sample, view=self.view)
+        except ValueError:
+            return None
+
+
+def _simulated(scenes: _Scenes, numbers: Iterable[int], workers: int) -> Iterator[LabelledScene]:
+    loader = DataLoader(
+        scenes,
+        batch_size=None,
+        sampler=numbers,
+        num_workers=workers,
+        prefetch_factor=4 if workers else None,
+    )
+    return (scene for scene in loader if scene is not None)
 
 
 @functools.lru_cache(maxsize=4)

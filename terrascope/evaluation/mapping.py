@@ -7,20 +7,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from terrascope.data.samples import indicator_of
-from terrascope.data.scenes import ANY_CHANGE
 from terrascope.evaluation.runner import Examinee
-from terrascope.model.generation_terrascope import generate
-from terrascope.model.precision import inference_precision
-from terrascope.model.prompts import compose_query, text_of
+from terrascope.model.forced import ANY_CHANGE, CHANGE_KINDS, forced_logits
 from terrascope.model.sequences import DatePair
 from terrascope.model.windows import Windows
-from terrascope.types import ChangeKind
-from terrascope.vocabulary import CHANGE_NAMES, LAND_COVER, Token
+from terrascope.vocabulary import CHANGE_NAMES, LAND_COVER
 
 __all__ = ["ModelMapper"]
-
-_QUESTION = "Where is {name} in {dates}?"
 
 
 class ModelMapper:
@@ -30,12 +23,30 @@ class ModelMapper:
     ----------
     examinee : Examinee
         The model.
-    question : str
-        With ``{name}`` and ``{dates}``: one question per mask, as training asks them.
     """
 
-    def __init__(self, examinee: Examinee, question: str = _QUESTION) -> None:
-        self.examinee, self.question = examinee, question
+    def __init__(self, examinee: Examinee) -> None:
+        self.examinee = examinee
+
+    def logits(self, windows: Windows, names: Sequence[tuple[str, DatePair]]) -> Tensor:
+        """Decode named masks of every window, each asked for by a question of its own.
+
+        Parameters
+        ----------
+        windows : Windows
+            B windows that have these dates.
+        names : sequence of tuple
+            Name and dates of M masks.
+
+        Returns
+        -------
+        logits : Tensor of float32, shape (B, M, H, W)
+            Temperature applied.
+        """
+        examinee = self.examinee
+        return forced_logits(
+            examinee.model, examinee.tokenizer, windows, names, precision=examinee.precision
+        )
 
     def masks(self, windows: Windows, names: Sequence[tuple[str, DatePair]]) -> Tensor:
         """Decode named masks of every window.
@@ -50,35 +61,9 @@ class ModelMapper:
         Returns
         -------
         probability : Tensor of float32, shape (B, M, H, W)
-            Temperature applied.
+            Temperature applied; each mask by itself.
         """
-        model, tokenizer = self.examinee.model, self.examinee.tokenizer
-        there = windows.to(model.device)
-        with torch.inference_mode(), inference_precision(model.device, self.examinee.precision):
-            encoded = model.encode(there)
-        queries = [
-            compose_query(
-                tokenizer,
-                there,
-                window,
-                self.question.format(name=name, dates=indicator_of(dates)),
-                f"{Token.THINK}{name} {indicator_of(dates)}{Token.SEG}",
-                present=encoded.present,
-            )
-            for window in range(len(there))
-            for name, dates in names
-        ]
-        said = generate(
-            model,
-            there,
-            queries,
-            text=text_of(tokenizer),
-            max_new_tokens=0,
-            encoded=encoded,
-            precision=self.examinee.precision,
-        )
-        found = torch.stack([one.events[0].probability for one in said])
-        return found.reshape(len(there), len(names), *found.shape[1:]).float().cpu()
+        return torch.sigmoid(self.logits(windows, names))
 
     def cover(self, windows: Windows) -> Tensor:
         """Map land cover; see `terrascope.evaluation.baselines.protocol.Predictor`.
@@ -91,13 +76,12 @@ class ModelMapper:
         Returns
         -------
         probability : Tensor of float32, shape (B, T, 8, H, W)
-            Of each class.
+            Of each class: the softmax of their masks, in which training lets them compete.
         """
-        maps = []
-        for date in range(windows.optical.shape[1]):
-            found = self.masks(windows, [(name, (-1, date)) for name in LAND_COVER])
-            maps.append(found / found.sum(1, keepdim=True).clamp(min=1e-6))
-        return torch.stack(maps, 1)
+        dates = range(windows.optical.shape[1])
+        found = self.logits(windows, [(name, (-1, date)) for date in dates for name in LAND_COVER])
+        maps = found.reshape(len(found), len(dates), len(LAND_COVER), *found.shape[2:])
+        return torch.softmax(maps, 2)
 
     def change(self, windows: Windows, before: int, date: int) -> Tensor:
         """Map change; see `terrascope.evaluation.baselines.protocol.Predictor`.
@@ -112,11 +96,9 @@ class ModelMapper:
         Returns
         -------
         probability : Tensor of float32, shape (B, 8, H, W)
-            The mask of any change, shared out among the kinds by their own masks.
+            The mask of any change, shared out among the kinds by the softmax of theirs.
         """
-        kinds = [n for k, n in sorted(CHANGE_NAMES.items()) if k is not ChangeKind.NONE]
-        names = [(name, (before, date)) for name in (ANY_CHANGE, *kinds)]
-        found = self.masks(windows, names)
-        some = found[:, :1]
-        parts = found[:, 1:] / found[:, 1:].sum(1, keepdim=True).clamp(min=1e-6)
-        return torch.cat([1 - some, some * parts], 1)
+        kinds = [CHANGE_NAMES[kind] for kind in CHANGE_KINDS]
+        found = self.logits(windows, [(name, (before, date)) for name in (ANY_CHANGE, *kinds)])
+        some = found[:, :1].sigmoid()
+        return torch.cat([1 - some, some * found[:, 1:].softmax(1)], 1)

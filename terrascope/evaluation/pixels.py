@@ -14,7 +14,6 @@ from terrascope.evaluation.items import BenchItem, Reference
 from terrascope.evaluation.outcomes import Outcome, outcome_of
 from terrascope.evaluation.ruler import support
 from terrascope.model.processing_terrascope import TerrascopeProcessor
-from terrascope.model.sequences import DatePair
 from terrascope.model.windows import Windows
 
 __all__ = ["MaskSource", "run_masks", "run_predictor"]
@@ -66,20 +65,43 @@ def run_predictor(
         In the order of the items.
     """
     chosen = conditions or Conditions()
-    seen: dict[str, Windows] = {}
-    known: dict[tuple[str, str, DatePair], tuple[Tensor, Tensor]] = {}
+    maps = _Maps(predictor)
+    seen: tuple[str, Windows] | None = None
 
     def source(item: BenchItem, reference: Reference) -> tuple[Tensor, Tensor]:
-        if item.image not in seen:
+        nonlocal seen
+        if seen is None or seen[0] != item.image:
             windows = processor([item.window])
-            seen[item.image] = apply_conditions(windows, [item.image], chosen)
-        key = (item.image, reference.name, reference.dates)
-        if key not in known:
-            found = mask_of(predictor, seen[item.image], reference.name, reference.dates)
-            known[key] = (found[0][0], found[1][0])
-        return known[key]
+            seen = (item.image, apply_conditions(windows, [item.image], chosen))
+        found = mask_of(maps, seen[1], reference.name, reference.dates)
+        return found[0][0], found[1][0]
 
     return run_masks(items, source)
+
+
+class _Maps:
+    """A predictor that maps a batch of windows once, however many masks of it are wanted."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        self.predictor = predictor
+        self._windows: Windows | None = None
+        self._known: dict[tuple[int, ...], Tensor] = {}
+
+    def cover(self, windows: Windows) -> Tensor:
+        """Map land cover; see `terrascope.evaluation.baselines.protocol.Predictor`."""
+        return self._once(windows, (), lambda: self.predictor.cover(windows))
+
+    def change(self, windows: Windows, before: int, date: int) -> Tensor:
+        """Map change; see `terrascope.evaluation.baselines.protocol.Predictor`."""
+        key = (before, date)
+        return self._once(windows, key, lambda: self.predictor.change(windows, before, date))
+
+    def _once(self, windows: Windows, key: tuple[int, ...], made: Callable[[], Tensor]) -> Tensor:
+        if windows is not self._windows:
+            self._windows, self._known = windows, {}
+        if key not in self._known:
+            self._known[key] = made()
+        return self._known[key]
 
 
 def _answer(item: BenchItem, source: MaskSource) -> Outcome:

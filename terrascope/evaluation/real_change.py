@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from terrascope.data.scenes import LabelledScene
+from terrascope.data.scenes import ANY_CHANGE, LabelledScene
 from terrascope.evaluation.baselines.protocol import Predictor, mask_of
 from terrascope.evaluation.bench import BenchSettings, train_baselines
 from terrascope.evaluation.blending import blend
@@ -24,7 +24,7 @@ from terrascope.evaluation.mapping import ModelMapper
 from terrascope.evaluation.metrics import best_threshold, confusion
 from terrascope.evaluation.real_rasters import load_items, optical_of, read_raster, window_of
 from terrascope.evaluation.reliability import reliability
-from terrascope.evaluation.runner import Examinee
+from terrascope.evaluation.runner import Examinee, Progress
 from terrascope.model.processing_terrascope import TerrascopeProcessor
 from terrascope.model.stacks import Window
 from terrascope.readers.files import FileAccess
@@ -87,7 +87,11 @@ class Tile:
 
 
 def examine_bark_beetle(
-    examinee: Examinee, shared: Path, rivals: Path | None, settings: BenchSettings
+    examinee: Examinee,
+    shared: Path,
+    rivals: Path | None,
+    settings: BenchSettings,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Score the model's zero-shot maps of vegetation loss.
 
@@ -101,27 +105,46 @@ def examine_bark_beetle(
         Folder of trained baselines, trained now where it is empty; None for none.
     settings : BenchSettings
         Of the baselines' training.
+    progress : callable or None
+        Told maps made and in all.
 
     Returns
     -------
     scores : dict
         By system, as `score_tiles` gives them; ``tuned index``: the best of the single indices
         with a threshold tuned on these very labels.
+
+    Notes
+    -----
+    The model is scored by its mask of vegetation loss: trees that insects have killed are that
+    kind of change, in its training as in the `change_kind` layer. Its mask of any change stands
+    beside it, and is not chosen from.
     """
     tiles = list(load_tiles(shared))
     mapper = ModelMapper(examinee)
-    mappers: dict[str, Callable[[Sequence[Window]], FloatArray]] = {
-        "TerraScope": lambda windows: mapper.masks(
-            examinee.processor(list(windows)), [(LOSS, (0, 1))]
-        ).numpy()
+
+    def ours(windows: Sequence[Window]) -> FloatArray:
+        names = [(LOSS, (0, 1)), (ANY_CHANGE, (0, 1))]
+        found: FloatArray = mapper.masks(examinee.processor(list(windows)), names).numpy()
+        return found
+
+    mappers: dict[tuple[str, ...], Callable[[Sequence[Window]], FloatArray]] = {
+        ("TerraScope", "TerraScope, any change"): ours
     }
     if rivals is not None:
         for name, predictor in train_baselines(rivals, settings, examinee.processor).items():
-            mappers[name] = _loss_mapper(predictor, examinee.processor)
+            mappers[name,] = _loss_mapper(predictor, examinee.processor)
     scores: dict[str, Any] = {"tiles": len(tiles), "weak tiles": sum(t.weak for t in tiles)}
-    for name, one in mappers.items():
-        maps = [map_loss(one, tile) for tile in tiles]
-        scores[name] = score_tiles(tiles, maps)
+    done, total = 0, len(tiles) * len(mappers)
+    for names, one in mappers.items():
+        maps = []
+        for tile in tiles:
+            maps.append(map_loss(one, tile))
+            done += 1
+            if progress is not None:
+                progress(done, total)
+        for place, name in enumerate(names):
+            scores[name] = score_tiles(tiles, [found[place] for found in maps])
     scores["tuned index"] = _tuned(tiles)
     return scores
 
@@ -158,17 +181,16 @@ def map_loss(mapper: Callable[[Sequence[Window]], FloatArray], tile: Tile) -> Fl
     Parameters
     ----------
     mapper : callable
-        Windows to maps of shape (B, 1, H, W).
+        Windows to maps of shape (B, C, H, W).
     tile : Tile
         The tile.
 
     Returns
     -------
-    probability : ndarray of float32, shape (H, W)
+    probability : ndarray of float32, shape (C, H, W)
         On the pixels of the tile.
     """
-    maps = blend(mapper, tile.window, size=_SIZE, overlap=_OVERLAP, pixel_m=_PIXEL_M)
-    return np.asarray(maps[0])
+    return blend(mapper, tile.window, size=_SIZE, overlap=_OVERLAP, pixel_m=_PIXEL_M)
 
 
 def score_tiles(tiles: Sequence[Tile], maps: Sequence[FloatArray]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from terrascope.evaluation.real_rasters import (
     read_raster,
     window_of,
 )
-from terrascope.evaluation.runner import Examinee
+from terrascope.evaluation.runner import Examinee, Progress
 from terrascope.model.processing_terrascope import TerrascopeProcessor
 from terrascope.model.stacks import Window
 from terrascope.types import FloatArray
@@ -59,7 +59,11 @@ _BLOCK_PX = 32
 
 
 def examine_land_cover(
-    examinee: Examinee, shared: Path, rivals: Path | None, settings: BenchSettings
+    examinee: Examinee,
+    shared: Path,
+    rivals: Path | None,
+    settings: BenchSettings,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Score the model on real land cover, beside the baselines.
 
@@ -73,25 +77,35 @@ def examine_land_cover(
         Folder of trained baselines, trained now where it is empty; None for none.
     settings : BenchSettings
         Of the baselines' training.
+    progress : callable or None
+        Told places done and in all.
 
     Returns
     -------
     scores : dict
         By system: mean IoU over classes, pooled over four places, with a block bootstrap; by
-        class; pixel accuracy; the snow place apart. Beside it what the model gains.
+        class; pixel accuracy; every place apart. The label of the snow place is snow throughout,
+        so there it is only told what was said. Beside it what the model gains, and which scenes
+        had their offset repaired (`terrascope.evaluation.real_rasters.offset_repair`).
     """
     predictors: dict[str, Predictor] = {"TerraScope": ModelMapper(examinee)}
     if rivals is not None:
         predictors |= train_baselines(rivals, settings, examinee.processor)
-    places = _places(shared)
+    repaired: list[str] = []
+    places = _places(shared, repaired)
     tables: dict[str, dict[str, NDArray[np.float64]]] = {name: {} for name in predictors}
-    for place, (window, truth) in places.items():
+    said: dict[str, dict[str, float]] = {}
+    for number, (place, (window, truth)) in enumerate(places.items(), start=1):
         for name, predictor in predictors.items():
             found = map_cover(predictor, examinee.processor, window)
             tables[name][place] = confusion_blocks(found, truth)
-    scores: dict[str, Any] = {"places": list(places)}
+            if SNOW_PLACE in place:
+                said[name] = _shares(found)
+        if progress is not None:
+            progress(number, len(places))
+    scores: dict[str, Any] = {"places": list(places), "offset repaired": repaired}
     for name, by_place in tables.items():
-        scores[name] = score_cover(by_place)
+        scores[name] = score_cover(by_place) | {"said of the snow place": said.get(name)}
     ours = _pooled(tables["TerraScope"])
     for name in list(predictors)[1:]:
         both = np.stack([ours, _pooled(tables[name])], 1)
@@ -196,7 +210,7 @@ def score_cover(tables: Mapping[str, NDArray[np.float64]]) -> dict[str, Any]:
     -------
     scores : dict
         ``mean_iou`` pooled over all places but the snow place, with interval; ``iou`` of every
-        class; ``accuracy``; ``snow place`` apart; ``by place``.
+        class; ``accuracy``; the mean IoU ``by place``, NaN where nothing of the label is known.
     """
     pooled = _pooled(tables)
     total = pooled.sum(0)
@@ -212,6 +226,12 @@ def score_cover(tables: Mapping[str, NDArray[np.float64]]) -> dict[str, Any]:
     }
 
 
+def _shares(probability: FloatArray) -> dict[str, float]:
+    """Tell which share of the pixels is called what."""
+    found = np.bincount(probability.argmax(0).ravel(), minlength=len(MERGED))
+    return {name: float(n / found.sum()) for name, n in zip(MERGED, found, strict=True)}
+
+
 def _class_iou(tables: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     hits = np.diagonal(tables, axis1=-2, axis2=-1)
     truth, found = tables.sum(-1), tables.sum(-2)
@@ -223,13 +243,17 @@ def _pooled(tables: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
     return np.concatenate([table for place, table in tables.items() if SNOW_PLACE not in place])
 
 
-def _places(shared: Path) -> dict[str, tuple[Window, NDArray[np.uint8]]]:
+def _places(
+    shared: Path, repaired: list[str] | None = None
+) -> dict[str, tuple[Window, NDArray[np.uint8]]]:
     by_sample: dict[str, dict[str, RealItem]] = {}
     for item in load_items(shared, SUBSET):
         by_sample.setdefault(item.properties["dataset:sample"], {})[item.collection] = item
     found = {}
     for sample, items in by_sample.items():
         scene = items["sentinel-2-l2a"]
-        window = window_of(scene, optical_of([scene]), radar_of([items["sentinel-1-rtc"]]))
+        window = window_of(
+            scene, optical_of([scene], repaired), radar_of([items["sentinel-1-rtc"]])
+        )
         found[sample] = (window, read_raster(items["labels"], "lulc"))
     return found

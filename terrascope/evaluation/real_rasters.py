@@ -15,6 +15,7 @@ from affine import Affine
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
+from terrascope.kernels.radiometry import OffsetVerdict, check_offset
 from terrascope.model.geometry import Geometry
 from terrascope.model.stacks import Stack, Window
 from terrascope.readers.files import FileAccess
@@ -25,11 +26,14 @@ __all__ = [
     "RealItem",
     "centre_m",
     "load_items",
+    "offset_repair",
     "optical_of",
     "radar_of",
     "read_raster",
     "window_of",
 ]
+
+_OFFSET = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,25 +138,60 @@ def read_raster(item: RealItem, asset: str) -> NDArray[Any]:
     return out
 
 
-def optical_of(items: Sequence[RealItem]) -> Stack:
+def optical_of(items: Sequence[RealItem], repaired: list[str] | None = None) -> Stack:
     """Read the 12 bands of some dates.
 
     Parameters
     ----------
     items : sequence of RealItem
         Of one grid, in order of time.
+    repaired : list of str or None
+        The ids of items whose offset was repaired are added to it.
 
     Returns
     -------
     stack : Stack
-        Reflectance (stored number times 0.0001); stored 0 is missing.
+        Reflectance (stored number times 0.0001); stored 0 is missing. A date whose pixels
+        contradict the offset that is stated of them is repaired; see `offset_repair`.
     """
     values = np.stack(
         [np.stack([read_raster(item, band) for band in S2_BANDS]) for item in items]
     ).astype(np.float32)
     reflectance: FloatArray = np.where(values == 0, np.nan, values * 1e-4).astype(np.float32)
+    repairs = np.stack([offset_repair(one) for one in reflectance])
+    reflectance += repairs[:, None, None, None]
+    if repaired is not None:
+        repaired += [item.id for item, repair in zip(items, repairs, strict=True) if repair]
     days = [item.day for item in items]
     return Stack("sentinel-2", reflectance, list(S2_BANDS), days, "reflectance")
+
+
+def offset_repair(reflectance: FloatArray) -> np.float32:
+    """Tell what must be added to an image whose pixels contradict its stated offset.
+
+    Parameters
+    ----------
+    reflectance : ndarray of float32, shape (12, H, W)
+        With the stated offset applied; NaN where missing. No label is looked at.
+
+    Returns
+    -------
+    repair : numpy.float32
+        -0.1 where the offset of processing baseline 04.00 and later was not subtracted, 0.1
+        where it was subtracted twice, 0 where the pixels agree or cannot tell
+        (`terrascope.kernels.radiometry.check_offset`).
+
+    Notes
+    -----
+    Collection 1 reprocessed scenes of all years as baseline 05.00, with the offset. What was
+    harmonised by the date of acquisition still carries it: so does one of the TerraMind places,
+    acquired in 2020 and stated to be free of it, with its darkest pixels at 0.105 in every band.
+    """
+    bands = dict(zip(S2_BANDS, reflectance, strict=True))
+    witnesses = [bands[name] for name in ("blue", "swir16", "swir22")]
+    verdict = check_offset(bands["red"], bands["nir"], witnesses)
+    repairs = {OffsetVerdict.NOT_SUBTRACTED: -_OFFSET, OffsetVerdict.TWICE: _OFFSET}
+    return np.float32(repairs.get(verdict, 0.0))
 
 
 def radar_of(items: Sequence[RealItem]) -> Stack:

@@ -36,7 +36,7 @@ def write_report(results: Mapping[str, Any], outcomes: Sequence[Outcome], out: P
         Of the main split.
     out : Path
         Made where it does not exist; ``results.json``, ``results.md``, ``items.jsonl``,
-        ``trust.png`` and ``tasks.png`` are overwritten.
+        ``trust.png``, ``tasks.png`` and, with real land cover, ``cover.png`` are overwritten.
     """
     out.mkdir(parents=True, exist_ok=True)
     text = json.dumps(_plain(results), indent=1, allow_nan=False)
@@ -47,6 +47,8 @@ def write_report(results: Mapping[str, Any], outcomes: Sequence[Outcome], out: P
             lines.write(json.dumps(_plain(_row(one)), allow_nan=False) + "\n")
     draw_trust(outcomes, out / "trust.png")
     _draw_tasks(results, out / "tasks.png")
+    if "land cover" in results:
+        _draw_cover(results["land cover"], out / "cover.png")
 
 
 def to_markdown(results: Mapping[str, Any]) -> str:
@@ -66,8 +68,17 @@ def to_markdown(results: Mapping[str, Any]) -> str:
     lines = ["# TerraScope-Bench", "", _DEFINITIONS, ""]
     lines += [f"{main['items']} items of {main['images']} images, chance {_share(main['chance'])}."]
     lines += ["", *_table(_systems(results)), ""]
-    if results.get("conditions"):
-        lines += ["## Test-time conditions", "", *_table(results["conditions"]), ""]
+    if results.get("text only"):
+        lines += [*_blind(results["text only"]), ""]
+    if results.get("baselines"):
+        lines += ["Baselines: trained on the same simulator; paired with the same items.", ""]
+        lines += [*_gains(results["baselines"]), ""]
+    lines += ["## Trust", "", *_trust(results), ""]
+    for name, title in (("modalities", "Modalities"), ("mechanism", "Mechanism, at test time")):
+        if results.get(name):
+            rows = results[name]
+            lines += [f"## {title}", "", f"{next(iter(rows.values()))['items']} items, paired.", ""]
+            lines += [*_table(rows), "", *_gains(rows), ""]
     published = results.get("published")
     if published:
         rows = {
@@ -76,7 +87,6 @@ def to_markdown(results: Mapping[str, Any]) -> str:
         }
         lines += ["## Published distractors (0.1, 0.5 and 2 times the truth)", ""]
         lines += [*_table(rows), ""]
-    lines += ["## Trust", "", *_trust(main), ""]
     for name in ("land cover", "bark beetle"):
         if name in results:
             lines += [f"## Real data: {name}", "", *_nested(results[name]), ""]
@@ -147,6 +157,26 @@ def _draw_tasks(results: Mapping[str, Any], file: Path) -> None:
     figure.savefig(file, dpi=150)
 
 
+def _draw_cover(scores: Mapping[str, Any], file: Path) -> None:
+    """Draw the IoU of every class of real land cover, by system."""
+    from matplotlib.figure import Figure
+
+    systems = {name: one for name, one in scores.items() if "iou" in one}
+    classes = list(next(iter(systems.values()))["iou"])
+    figure = Figure(figsize=(9.0, 3.6), layout="constrained")
+    axis = figure.subplots()
+    width, place = 0.8 / len(systems), np.arange(len(classes))
+    for number, (name, one) in enumerate(systems.items()):
+        shift = (number - (len(systems) - 1) / 2) * width
+        heights = [one["iou"][c] for c in classes]
+        label = f"{name}: mean {one['mean_iou']['value']:.3f}"
+        axis.bar(place + shift, heights, width * 0.92, label=label, color=f"C{number}")
+    axis.set(xticks=place, xticklabels=classes, ylim=(0, 1), ylabel="IoU")
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.legend(frameon=False, ncols=2, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+    figure.savefig(file, dpi=150)
+
+
 def _systems(results: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "TerraScope": results["main"],
@@ -171,7 +201,28 @@ def _table(rows: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _trust(main: Mapping[str, Any]) -> list[str]:
+def _blind(rows: Mapping[str, Any]) -> list[str]:
+    """Say how far an answer is given away by the text."""
+    return [
+        f"- text only, {name}: macro {_interval(one['macro'])} of {one['items']} items, "
+        f"chance {_share(one['chance'])}"
+        for name, one in rows.items()
+    ]
+
+
+def _gains(rows: Mapping[str, Any]) -> list[str]:
+    """Write the paired differences that rows carry."""
+    return [
+        f"- {name}, {key}: macro {_interval(gain['macro'])} points, "
+        f"mask IoU {_interval(gain['mask_iou'], 1.0)}"
+        for name, one in rows.items()
+        for key, gain in one.items()
+        if isinstance(gain, Mapping) and set(gain) == {"macro", "mask_iou"}
+    ]
+
+
+def _trust(results: Mapping[str, Any]) -> list[str]:
+    main = results["main"]
     lines = [f"- ECE of pixels: {_number(main['pixel_ece'])}"]
     lines.append(f"- ECE of answers: {_number(main['answer_ece'])}")
     kept = main["accuracy_at"]
@@ -183,6 +234,14 @@ def _trust(main: Mapping[str, Any]) -> list[str]:
     lines.append(
         f"- mask IoU where the answer is right {_number(right)}, where it is wrong {_number(wrong)}"
     )
+    fitted = results.get("calibration")
+    if fitted:
+        lines.append(
+            f"- fitted on {fitted['validation']['items']} items of the validation split: "
+            f"temperature {_number(fitted['mask_temperature'])}, correlation length "
+            f"{fitted['correlation_length_m']:.0f} m; stated 90 % intervals of areas cover "
+            f"{_share(fitted['interval_coverage'])} %"
+        )
     return lines
 
 

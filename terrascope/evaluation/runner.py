@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -17,6 +17,7 @@ from terrascope.evaluation.naming import name_masks
 from terrascope.evaluation.outcomes import Outcome, outcome_of
 from terrascope.evaluation.ruler import support
 from terrascope.model.answers import OptionAnswer
+from terrascope.model.backbone import Encoded
 from terrascope.model.confidence import AnswerConfidence
 from terrascope.model.forms import AnswerError, Form
 from terrascope.model.generation_terrascope import Generation, MaskEvent, generate
@@ -32,7 +33,7 @@ from terrascope.model.uncertainty import Calibration
 from terrascope.model.windows import Windows
 from terrascope.vocabulary import AnswerKind, Token
 
-__all__ = ["Examinee", "run_bench"]
+__all__ = ["Examinee", "run_bench", "run_conditions"]
 
 Progress = Callable[[int, int], None]
 Watch = Callable[[BenchItem, Mapping[tuple[str, DatePair], MaskEvent]], None]
@@ -131,20 +132,83 @@ def run_bench(
     outcomes : list of Outcome
         In the order of the items.
     """
-    chosen = conditions or Conditions()
+    given = {"": conditions or Conditions()}
+    several = run_conditions(
+        examinee, items, given, windows_per_batch=windows_per_batch, progress=progress, watch=watch
+    )
+    return several[""]
+
+
+def run_conditions(
+    examinee: Examinee,
+    items: Sequence[BenchItem],
+    conditions: Mapping[str, Conditions],
+    *,
+    windows_per_batch: int = 8,
+    progress: Progress | None = None,
+    watch: Watch | None = None,
+) -> dict[str, list[Outcome]]:
+    """Let a model answer the same items under several conditions.
+
+    Parameters
+    ----------
+    examinee : Examinee
+        Who answers.
+    items : sequence of BenchItem
+        Each image is encoded once for all its questions, and for all conditions under which the
+        same of it is seen.
+    conditions : mapping of str to Conditions
+        By name.
+    windows_per_batch : int
+        Images at a time.
+    progress : callable or None
+        Told answers given and in all.
+    watch : callable or None
+        Shown the masks of every answer, by name and dates.
+
+    Returns
+    -------
+    outcomes : dict of str to list of Outcome
+        By condition, in the order of the items.
+    """
     config = examinee.model.config
     before = config.injection
-    found: dict[str, Outcome] = {}
+    found: dict[str, dict[str, Outcome]] = {name: {} for name in conditions}
+    done, total = 0, len(items) * len(conditions)
     try:
-        config.injection = chosen.injection or before
         for batch in _batches(items, windows_per_batch):
-            for outcome in _answer(examinee, batch, chosen, watch):
-                found[outcome.item] = outcome
-            if progress is not None:
-                progress(len(found), len(items))
+            scene = _Looked(examinee, batch)
+            for name, chosen in conditions.items():
+                config.injection = chosen.injection or before
+                for outcome in _answer(examinee, batch, scene, chosen, watch):
+                    found[name][outcome.item] = outcome
+                done += len(batch)
+                if progress is not None:
+                    progress(done, total)
     finally:
         config.injection = before
-    return [found[item.name] for item in items]
+    return {name: [answers[item.name] for item in items] for name, answers in found.items()}
+
+
+class _Looked:
+    """The windows of a batch, and what was encoded last."""
+
+    def __init__(self, examinee: Examinee, items: Sequence[BenchItem]) -> None:
+        self.examinee = examinee
+        first = {item.image: item.window for item in reversed(items)}
+        self.images = list(dict.fromkeys(item.image for item in items))
+        self.whole = examinee.processor([first[name] for name in self.images])
+        self._seen: tuple[Hashable, Windows, Encoded] | None = None
+
+    def under(self, conditions: Conditions) -> tuple[Windows, Encoded]:
+        """Return what is seen; encoded anew only where it is not what was seen before."""
+        key = (conditions.sensors, conditions.cloud, conditions.seed)
+        if self._seen is None or self._seen[0] != key:
+            model, precision = self.examinee.model, self.examinee.precision
+            windows = apply_conditions(self.whole, self.images, conditions).to(model.device)
+            with torch.inference_mode(), inference_precision(model.device, precision):
+                self._seen = (key, windows, model.encode(windows))
+        return self._seen[1:]
 
 
 def _batches(items: Sequence[BenchItem], windows: int) -> Iterator[list[BenchItem]]:
@@ -158,13 +222,15 @@ def _batches(items: Sequence[BenchItem], windows: int) -> Iterator[list[BenchIte
 
 
 def _answer(
-    examinee: Examinee, items: list[BenchItem], conditions: Conditions, watch: Watch | None
+    examinee: Examinee,
+    items: list[BenchItem],
+    scene: _Looked,
+    conditions: Conditions,
+    watch: Watch | None,
 ) -> Iterator[Outcome]:
     model, tokenizer = examinee.model, examinee.tokenizer
-    images = list(dict.fromkeys(item.image for item in items))
-    first = {item.image: item for item in reversed(items)}
-    seen = examinee.processor([first[name].window for name in images])
-    windows = apply_conditions(seen, images, conditions).to(model.device)
+    windows, encoded = scene.under(conditions)
+    places = [scene.images.index(item.image) for item in items]
     measurer = None
     if conditions.measured:
         measurer = MaskMeasurer(
@@ -175,12 +241,14 @@ def _answer(
             area_units=[item.area_unit for item in items],
             fields=[item.fields for item in items],
         )
-    grammars = [_grammar(examinee, item, windows, images, conditions) for item in items]
-    with torch.inference_mode(), inference_precision(model.device, examinee.precision):
-        encoded = model.encode(windows)
+    dates = windows.date_count.tolist()
+    grammars = [
+        _grammar(examinee, item, dates[place], conditions)
+        for item, place in zip(items, places, strict=True)
+    ]
     queries = [
-        _query(tokenizer, windows, images.index(item.image), item, encoded.present, conditions)
-        for item in items
+        _query(tokenizer, windows, place, item, encoded.present, conditions)
+        for item, place in zip(items, places, strict=True)
     ]
     said = generate(
         model,
@@ -217,16 +285,12 @@ def _query(
 
 
 def _grammar(
-    examinee: Examinee,
-    item: BenchItem,
-    windows: Windows,
-    images: list[str],
-    conditions: Conditions,
+    examinee: Examinee, item: BenchItem, dates: int, conditions: Conditions
 ) -> tuple[Grammar, State]:
     grammar = Grammar(
         examinee.words,
         Form(AnswerKind.OPTION, options=len(item.options)),
-        dates=int(windows.date_count[images.index(item.image)]),
+        dates=dates,
         opened=conditions.forced,
         max_trace_tokens=examinee.max_new_tokens - 8,
         max_masks=0 if conditions.forced else examinee.max_masks,

@@ -100,16 +100,27 @@ def train_text_only(items: Sequence[BenchItem], *, penalty: float = 1.0) -> Text
     ----------
     McFadden, Conditional logit analysis of qualitative choice behavior, 1974.
     """
-    known = [(_features(item), OPTION_LETTERS.index(item.letter)) for item in items]
+    by_count: dict[int, list[BenchItem]] = {}
+    for item in items:
+        by_count.setdefault(len(item.options), []).append(item)
+    known = [
+        (
+            np.stack([_features(item) for item in group]),
+            np.array([OPTION_LETTERS.index(item.letter) for item in group]),
+        )
+        for group in by_count.values()
+    ]
 
     def loss(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         total, slope = 0.5 * penalty * float(weights @ weights), penalty * weights
-        for features, right in known:
+        for features, right in known:  # (n, options, columns), (n,)
+            rows = np.arange(len(right))
             scores = features @ weights
-            chances = np.exp(scores - scores.max())
-            chances /= chances.sum()
-            total -= float(np.log(max(chances[right], 1e-12)))
-            slope = slope + features.T @ chances - features[right]
+            chances = np.exp(scores - scores.max(1, keepdims=True))
+            chances /= chances.sum(1, keepdims=True)
+            total -= float(np.log(np.maximum(chances[rows, right], 1e-12)).sum())
+            chances[rows, right] -= 1
+            slope = slope + np.tensordot(chances, features, 2)
         return total, slope
 
     columns = len(BENCH_TASKS) * _OWN + _HASHED

@@ -14,11 +14,11 @@ from terrascope.data.gather import gather_priors
 from terrascope.data.scenes import DESTROYED
 from terrascope.evaluation.conditions import Conditions
 from terrascope.evaluation.items import BENCH_TASKS, BenchItem, Reference
-from terrascope.evaluation.making import items_from
+from terrascope.evaluation.making import bench_scenes, items_from
 from terrascope.evaluation.naming import named_last
 from terrascope.evaluation.outcomes import Outcome, chance, compare, outcome_of, summary
 from terrascope.evaluation.pixels import run_masks
-from terrascope.evaluation.runner import Examinee, run_bench
+from terrascope.evaluation.runner import Examinee, run_bench, run_conditions
 
 from .land import scenes
 from .tiny import tiny_examinee
@@ -117,6 +117,37 @@ def test_a_forced_trace_draws_every_reference(
             assert None not in one.ious, (item.trace, one.text)
             assert all(text in one.text for text in item.trace)
     assert examinee.model.config.injection == "mask"
+
+
+def test_conditions_that_share_an_encoding_answer_as_if_alone(
+    items: list[BenchItem], examinee: Examinee
+) -> None:
+    conditions = {
+        "as it is": Conditions(forced=True),
+        "boxes": Conditions(forced=True, injection="box"),
+        "radar": Conditions(forced=True, sensors="radar"),
+    }
+    chosen, told = items[:4], []
+    both = run_conditions(
+        examinee, chosen, conditions, progress=lambda *done: told.append(done), windows_per_batch=2
+    )
+    assert told[-1] == (12, 12)
+    for name, one in conditions.items():
+        alone = run_bench(examinee, chosen, one, windows_per_batch=2)
+        assert [o.text for o in both[name]] == [o.text for o in alone]
+        assert [o.ious for o in both[name]] == [o.ious for o in alone]
+    assert examinee.model.config.injection == "mask"
+
+
+def test_scenes_simulated_ahead_are_the_same() -> None:
+    ahead, alone = (itertools.islice(bench_scenes(size=32, workers=n), 3) for n in (1, 0))
+    for one, other in zip(ahead, alone, strict=True):
+        assert one.image_id == other.image_id
+        assert (one.cover == other.cover).all()
+        optical = [scene.window.optical for scene in (one, other)]
+        assert optical[0] is not None
+        assert optical[1] is not None
+        assert np.array_equal(optical[0].values, optical[1].values, equal_nan=True)
 
 
 def test_runs_are_compared_item_by_item(items: list[BenchItem]) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from terrascope.data.gather import gather_priors
 from terrascope.errors import ConfigError
-from terrascope.evaluation.bench import CONDITIONS, BenchSettings, examine
+from terrascope.evaluation.bench import MECHANISM, SENSORS, BenchSettings, examine
 from terrascope.evaluation.command import bench_model
 from terrascope.evaluation.conditions import Conditions, apply_conditions, cloud_field
 from terrascope.evaluation.fitting import fit_calibration
@@ -74,22 +74,30 @@ def test_calibration_helps_and_is_saved(
 def test_the_whole_examination_writes_its_report(examinee: Examinee, tmp_path: Path) -> None:
     settings = BenchSettings(
         items=12,
+        blind_items=6,
         published_items=6,
         condition_items=6,
+        mechanism_items=6,
+        baseline_items=6,
         baseline_scenes=16,
         baseline_seconds=20.0,
         prior_scenes=12,
         size=SIDE,
     )
-    results = examine(examinee, tmp_path, settings)
+    cover = {"mean_iou": {"value": 0.5, "low": 0.4, "high": 0.6}, "iou": {"tree": 0.5}}
+    runners = {"land cover": lambda: {"places": ["somewhere"], "TerraScope": cover}}
+    results = examine(examinee, tmp_path, settings, runners=runners)
     saved = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
     assert saved["main"]["macro"] == results["main"]["macro"]
-    assert set(CONDITIONS) <= set(saved["conditions"])
+    assert set(SENSORS) | {"both"} == set(saved["modalities"])
+    assert set(MECHANISM) | {"as it is"} == set(saved["mechanism"])
+    assert set(saved["modalities"]["60 % cloud, both"]["gain over optical only"]["macro"])
     assert {"U-Net", "indices"} <= set(saved["baselines"])
     text = (tmp_path / "results.md").read_text(encoding="utf-8")
     assert "| TerraScope |" in text
     assert "text only, images withheld" in text
-    for name in ("trust.png", "tasks.png"):
+    assert "60 % cloud, both, gain over optical only: macro" in text
+    for name in ("trust.png", "tasks.png", "cover.png"):
         assert (tmp_path / name).stat().st_size > 5000
     lines = (tmp_path / "items.jsonl").read_text(encoding="utf-8").splitlines()
     assert len(lines) == results["main"]["items"]

@@ -12,10 +12,12 @@ import rasterio
 import torch
 from rasterio.transform import from_origin
 
+from terrascope.evaluation.bench import BenchSettings
 from terrascope.evaluation.metrics import Confusion
 from terrascope.evaluation.real_change import (
     LOSS,
     Tile,
+    examine_bark_beetle,
     index_drops,
     load_tiles,
     map_loss,
@@ -25,15 +27,18 @@ from terrascope.evaluation.real_cover import (
     ESRI,
     MERGED,
     confusion_blocks,
+    examine_land_cover,
     map_cover,
     score_cover,
 )
+from terrascope.evaluation.real_rasters import offset_repair
 from terrascope.model.processing_terrascope import TerrascopeProcessor
 from terrascope.model.windows import Windows
 from terrascope.sensors import S2_BANDS
 from terrascope.vocabulary import LAND_COVER
 
 from .land import OPTICAL
+from .tiny import tiny_examinee
 
 SHAPE = (40, 52)
 
@@ -81,6 +86,28 @@ def write_item(
     }
 
 
+def land_items(folder: Path, rng: np.random.Generator) -> list[dict[str, Any]]:
+    """Write two places: trees beside water, whose offset was forgotten, and one under snow."""
+    items = []
+    wet = np.zeros(SHAPE, np.bool_)
+    wet[:, :20] = True
+    for name, lifted, codes in (("1D_2L", 0.1, (2, 1)), ("609U_1", 0.0, (7, 7))):
+        stated: dict[str, Any] = {"dataset:subset": "terramind", "dataset:sample": name}
+        stated["datetime"] = "2020-04-08T00:00:00Z"
+        bands = {}
+        for place, band in enumerate(S2_BANDS):
+            mean = np.where(wet, OPTICAL[0, place], OPTICAL[3, place]) * rng.normal(1, 0.05, SHAPE)
+            bands[band] = np.round(1e4 * (mean + lifted)).astype(np.int16)
+        radar = {band: rng.normal(-12, 1, SHAPE).astype(np.float32) for band in ("vv", "vh")}
+        label = {"lulc": np.where(wet, codes[1], codes[0]).astype(np.uint8)}
+        items += [
+            write_item(folder, f"terramind_{name}_s2", "sentinel-2-l2a", bands, **stated),
+            write_item(folder, f"terramind_{name}_s1", "sentinel-1-rtc", radar, **stated),
+            write_item(folder, f"terramind_{name}_lulc", "labels", label, **stated),
+        ]
+    return items
+
+
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("shared")
@@ -102,6 +129,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     label = {"mask": mask}
     more = {"datetime": "2020-09-15T10:00:00Z", "dataset:weak_label": False}
     items.append(write_item(folder, "bark-beetle-cz_7_damage", "labels", label, **more))
+    items += land_items(folder, rng)
     text = "\n".join(json.dumps(item) for item in items)
     (folder / "stac" / "items.ndjson").write_text(text, encoding="utf-8")
     return folder
@@ -126,6 +154,20 @@ def test_tiles_are_read_with_their_true_pixels(tile: Tile, shared: Path) -> None
         red = file.read(1)
     assert stack.values[0, 3, 5, 7] == pytest.approx(red[5, 7] * 1e-4)
     assert np.isnan(stack.values[:, :, :2]).all()
+
+
+def test_an_offset_that_the_pixels_contradict_is_repaired() -> None:
+    """Trees, and a tenth of water: what is lifted or lowered by 0.1 as a whole is brought back."""
+    rng = np.random.default_rng(5)
+    spectra = np.where(rng.random((60, 60)) < 0.1, OPTICAL[0][:, None, None], 0)
+    spectra = np.where(spectra == 0, OPTICAL[3][:, None, None], spectra)
+    image = (spectra * rng.normal(1, 0.05, spectra.shape)).astype(np.float32)
+    image[:, :3] = np.nan
+    lifted, lowered = image + np.float32(0.1), image - np.float32(0.1)
+    assert offset_repair(image) == 0
+    assert offset_repair(lifted) == pytest.approx(-0.1)
+    assert offset_repair(lowered) == pytest.approx(0.1)
+    assert offset_repair(lifted[:, :20]) == 0  # too few pixels to tell
 
 
 def test_an_index_that_is_tuned_finds_the_damage(tile: Tile) -> None:
@@ -158,6 +200,28 @@ def test_scores_of_maps_are_those_of_a_slow_loop(tile: Tile) -> None:
     assert scores["f1_edge"]["value"] == pytest.approx(expected)
 
 
+def test_real_places_are_examined_from_their_files(shared: Path) -> None:
+    """An untrained model comes out with scores, whatever they are, beside a tuned index."""
+    examinee, settings = tiny_examinee(128), BenchSettings()
+    told: list[tuple[int, int]] = []
+    land = examine_land_cover(
+        examinee, shared, None, settings, progress=lambda *done: told.append(done)
+    )
+    assert told == [(1, 2), (2, 2)]
+    assert land["offset repaired"] == ["terramind_1D_2L_s2"]
+    ours = land["TerraScope"]
+    assert set(ours["iou"]) == {"tree", "water"}
+    assert ours["mean_iou"]["value"] == pytest.approx(ours["by place"]["1D_2L"])
+    assert np.isnan(ours["by place"]["609U_1"])  # snow throughout
+    assert sum(ours["said of the snow place"].values()) == pytest.approx(1.0)
+
+    beetle = examine_bark_beetle(examinee, shared, None, settings)
+    assert (beetle["tiles"], beetle["weak tiles"]) == (1, 0)
+    for name in ("TerraScope", "TerraScope, any change"):
+        assert 0 <= beetle[name]["all tiles"]["f1"]["value"] <= 1
+    assert beetle["tuned index"]["f1"] > 0.99
+
+
 class _FromReflectance:
     """A mapper that knows the scene above: dark near infrared on the later date is loss."""
 
@@ -178,7 +242,7 @@ def test_maps_of_the_whole_tile_come_back_on_its_pixels(tile: Tile) -> None:
         fell = (seen.optical[:, 0, 7] > 0.2) & (seen.optical[:, 1, 7] < 0.2)
         return fell[:, None].float().numpy()
 
-    found = map_loss(loss, tile)
+    (found,) = map_loss(loss, tile)
     assert found.shape == SHAPE
     scores = score_tiles([tile], [found])["all tiles"]
     assert scores["f1"]["value"] > 0.9  # the model's pixels are twice as wide
