@@ -40,8 +40,9 @@ from terrascope.model.tokenization_nano import NanoTokenizer
 from terrascope.model.uncertainty import Calibration
 from terrascope.model.windows import Windows
 from terrascope.sim.samples import sample_scene
-from terrascope.train.recipe import Checkpoints, Losses, Mechanism, Optimizer, Recipe, Stage
+from terrascope.train.recipe import Recipe
 from terrascope.train.run import train
+from terrascope.train.settings import Checkpoints, Losses, Mechanism, Optimizer, Stage
 from terrascope.vocabulary import Token
 
 BY_HEART, SIDE = 8, 64

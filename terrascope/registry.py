@@ -73,7 +73,7 @@ def find_model(name: str, base: Path | None = None) -> ModelReference:
     if version and "/" not in name:
         if version != "promoted":
             raise ModelError(f"model {name!r}: expected a folder or NAME@promoted")
-        shipped = resources.files("terrascope.model") / "weights" / known
+        shipped = resources.files("terrascope") / "weights" / known
         folder = Path(str(shipped))
     else:
         folder = (base or Path.cwd()) / name

@@ -79,6 +79,9 @@ class StreamSettings:
     destroyed : float
         Share of the scenes in which developed ground is destroyed, where there is any: it is
         rare, and asked about as often as the rest.
+    changed : float
+        Share of the other scenes in which something else is to happen, any kind as often as the
+        others; without, things happen as often as the simulator has it.
     small : float
         Share of the windows with questions that are cut to half their side and padded: in a
         smaller window classes are of fewer parts, which some questions need.
@@ -107,6 +110,7 @@ class StreamSettings:
     perturbation: Perturbation | None = dataclasses.field(default_factory=Perturbation)
     injection: str = "mask"
     destroyed: float = 0.25
+    changed: float = 0.0
     small: float = 0.25
     tables: Path | None = None
 
@@ -232,6 +236,8 @@ def _scenes(
         raw = image_at(settings.tables, number, seed=seed).sample()
     else:
         happening = Alter.DEMOLITION if rng.random() < settings.destroyed else None
+        if happening is None and settings.changed and rng.random() < settings.changed:
+            happening = Alter(rng.choice([int(kind) for kind in Alter]))
         raw = sample_scene(
             int(np.random.SeedSequence((seed, number)).generate_state(1)[0]),
             split=settings.split,

@@ -147,8 +147,10 @@ def mask_losses(
     Returns
     -------
     dice, cross_entropy, boundary : Tensor of float32
-        Scalars. Each is a mean over the masks that have a valid pixel (for `boundary`: one near
-        the boundary), so that a small object counts as much as a large one.
+        Scalars. Each is a mean over masks, so that a small object counts as much as a large one:
+        for `cross_entropy` over those that have a valid pixel, for `boundary` one near the
+        boundary, for `dice` one inside: an empty mask has nothing to overlap with, and the
+        other terms say what is wrong with it.
     """
     scores = logits.float()
     target = truth.float()
@@ -159,19 +161,20 @@ def mask_losses(
     pixels = counts.sum((1, 2))
     judged = (pixels > 0).float()
     inside = torch.sigmoid(scores) * counts
-    overlap = 2 * (inside * target).sum((1, 2)) + 1
-    dice = 1 - overlap / (inside.sum((1, 2)) + (target * counts).sum((1, 2)) + 1)
+    size = (target * counts).sum((1, 2))
+    there = (size > 0).float()
+    dice = 1 - (2 * (inside * target).sum((1, 2)) + 1) / (inside.sum((1, 2)) + size + 1)
     each = functional.binary_cross_entropy_with_logits(scores, target, reduction="none")
     entropy = (each * counts).sum((1, 2)) / pixels.clamp(min=1)
     boundary = torch.zeros_like(entropy)
     near = torch.zeros_like(judged)
     if boundary_width is not None:
         band = boundary_band(truth, boundary_width).float() * counts
-        size = band.sum((1, 2))
-        near = (size > 0).float()
-        boundary = (each * band).sum((1, 2)) / size.clamp(min=1)
+        rim = band.sum((1, 2))
+        near = (rim > 0).float()
+        boundary = (each * band).sum((1, 2)) / rim.clamp(min=1)
     return (
-        (dice * judged).sum() / judged.sum().clamp(min=1),
+        (dice * there).sum() / there.sum().clamp(min=1),
         (entropy * judged).sum() / judged.sum().clamp(min=1),
         (boundary * near).sum() / near.sum().clamp(min=1),
     )

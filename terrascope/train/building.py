@@ -17,7 +17,8 @@ from terrascope.model.processing_terrascope import TerrascopeProcessor
 from terrascope.model.prompts import token_ids
 from terrascope.model.tokenization_nano import NanoTokenizer, SpecialIds
 from terrascope.train.naming import TraceIds
-from terrascope.train.recipe import Losses, Recipe
+from terrascope.train.recipe import Recipe
+from terrascope.train.settings import Losses
 from terrascope.vocabulary import CHANGE_NAMES, LAND_COVER, image_indicator
 
 __all__ = ["STORED", "answer_ids", "build_model", "nano_config", "save_model", "trace_ids"]

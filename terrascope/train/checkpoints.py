@@ -46,7 +46,7 @@ class Progress:
     seconds : float
         Spent on them, over all attempts.
     recipe : str
-        Digest of the recipe.
+        Digest of the recipe up to this stage (`terrascope.train.recipe.Recipe.digest_of`).
     """
 
     stage: int

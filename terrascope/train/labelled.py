@@ -17,7 +17,7 @@ from terrascope.model.answers import TextAnswer
 from terrascope.model.forms import Form
 from terrascope.model.processing_terrascope import TerrascopeProcessor
 from terrascope.model.sequences import DatePair
-from terrascope.train.recipe import Stage
+from terrascope.train.settings import Stage
 from terrascope.types import BoolArray
 from terrascope.vocabulary import AnswerKind, QuestionKind
 

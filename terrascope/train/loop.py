@@ -39,8 +39,9 @@ from terrascope.train.optimization import (
     set_rate,
 )
 from terrascope.train.parts import freeze
-from terrascope.train.recipe import Recipe, Stage
+from terrascope.train.recipe import Recipe
 from terrascope.train.records import Records
+from terrascope.train.settings import Stage
 from terrascope.train.validation import Tally, validate
 
 __all__ = ["Source", "Trainer"]
@@ -116,7 +117,7 @@ class Trainer:
         place = {"device": self.accelerator.device, "memory_format": layout}
         nn.Module.to(self.model, **place)
         self.mean = WeightMean(self.model, self.recipe.optimizer.mean_decay)
-        self.progress = Progress(0, 0, 0, 0.0, self.recipe.digest)
+        self.progress = Progress(0, 0, 0, 0.0, self.recipe.digest_of(0))
 
     @property
     def is_main(self) -> bool:
@@ -139,8 +140,12 @@ class Trainer:
         checkpoint = latest_checkpoint(self.folder / "checkpoints") if resume else None
         if checkpoint is not None:
             self.progress = read_progress(checkpoint)
-            if self.progress.recipe != self.recipe.digest:
-                raise ModelError(f"{self.folder} holds a run of another recipe: choose another")
+            begun = self.progress.stage + (self.progress.step > 0)
+            if self.progress.recipe != self.recipe.digest_of(begun):
+                raise ModelError(
+                    f"{self.folder} holds a run of another recipe (only stages that did not begin "
+                    "may differ): choose another folder"
+                )
         records = Records(self.folder, self.progress.total) if self.is_main else None
         for index, stage in enumerate(self.recipe.stages):
             if index >= self.progress.stage:
@@ -161,6 +166,8 @@ class Trainer:
         with contextlib.ExitStack() as settings:
             settings.enter_context(_stage_settings(self.model, stage))
             freeze(self.model, stage.frozen, self.able)
+            decay = self.recipe.optimizer.mean_decay
+            self.mean.decay = decay if stage.mean_decay is None else stage.mean_decay
             optimizer = make_optimizer(self.model, self.recipe.optimizer, stage.rate)
             if checkpoint is not None:
                 same = self.progress.step > 0
@@ -182,6 +189,7 @@ class Trainer:
                     step=done,
                     total=self.progress.total + 1,
                     seconds=spent + time.perf_counter() - began,
+                    recipe=self.recipe.digest_of(index + 1),
                 )
                 self._say(stage, values, records)
                 if done == stage.steps or _is_due(done, self.recipe.validation.every):
@@ -262,7 +270,7 @@ class Trainer:
         means = sums[:-1] / total.clamp(min=1)
         values = dict(zip(TERMS, means.tolist(), strict=True)) | {"loss": float(sums[-1])}
         values |= {"rate": rate, "norm": norm, "waited_s": waited}
-        return values | {"masks": float(total[1]), "tokens": float(total[0])}
+        return values | {"masks": float(total[2]), "tokens": float(total[0])}
 
     def _sum(self, values: Tensor) -> Tensor:
         """Add up what all processes have."""

@@ -37,6 +37,8 @@ __all__ = [
     "name_states",
 ]
 
+_CHANGE_WEIGHT = 4.0
+"""Of what happened between two dates, against what there is on one."""
 _STATE_WEIGHT = 2.0
 """Of a state that is wrong, against a token that is."""
 
@@ -320,8 +322,9 @@ def competition(logits: Tensor, truth: Tensor, valid: Tensor, dates: Tensor) -> 
     -------
     loss : Tensor of float32
         Scalar: cross-entropy of the true name, mean over the pixels of a group and then over the
-        groups of several masks. Between two dates "none of them" competes too, with a logit of
-        0; on one date, pixels that belong to none of the masks do not count.
+        groups of several masks; of changes, most of whose pixels are easy, times 4. Between two
+        dates "none of them" competes too, with a logit of 0; on one date, pixels that belong to
+        none of the masks do not count.
     """
     losses = [logits.float().sum() * 0]
     for group in torch.unique(dates, dim=0):
@@ -337,7 +340,8 @@ def competition(logits: Tensor, truth: Tensor, valid: Tensor, dates: Tensor) -> 
             there = torch.cat([there, ~there.any(0, keepdim=True)])
         if known.any():
             wrong = scores.logsumexp(0) - (scores * there).sum(0)
-            losses.append((wrong * known).sum() / known.sum())
+            weight = 1.0 if group[1] < 0 else _CHANGE_WEIGHT
+            losses.append(weight * (wrong * known).sum() / known.sum())
     return torch.stack(losses).sum() / max(len(losses) - 1, 1)
 
 

@@ -107,20 +107,21 @@ def count_terms(batch: TrainingBatch, config: TerrascopeConfig) -> Tensor:
     Returns
     -------
     counts : Tensor of float64, shape (5,)
-        In the order of `TERMS`: taught tokens, judged masks (twice), masks with a judged pixel
-        near their boundary, dates with both sensors.
+        In the order of `TERMS`: taught tokens, judged masks that are not empty, judged masks,
+        masks with a judged pixel near their boundary, dates with both sensors.
     """
     opening, closing = config.measure_token_id, config.measure_end_token_id
     measure = None if opening is None or closing is None else (opening, closing)
     tokens = sum(taught_tokens(query, measure).count(True) for query in batch.queries)
     valid = observed_pixels(batch)
     masks = int(valid.flatten(1).any(1).sum()) if len(valid) else 0
+    there = int((valid & batch.truth).flatten(1).any(1).sum()) if len(valid) else 0
     near = 0
     if config.boundary_weight and len(valid):
         band = boundary_band(batch.truth, config.boundary_width) & valid
         near = int(band.flatten(1).any(1).sum())
     pairs = int(batch.windows.present.all(-1).sum()) if config.contrastive_weight else 0
-    return torch.tensor([tokens, masks, masks, near, pairs], dtype=torch.float64)
+    return torch.tensor([tokens, there, masks, near, pairs], dtype=torch.float64)
 
 
 def shared_loss(

@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from terrascope.train.recipe import Optimizer, Stage
+from terrascope.train.settings import Optimizer, Stage
 
 __all__ = ["WeightMean", "clip_gradients", "learning_rate", "make_optimizer", "set_rate"]
 

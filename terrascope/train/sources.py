@@ -17,7 +17,8 @@ from terrascope.data.stream import StreamSettings, batch_at
 from terrascope.data.views import View
 from terrascope.model.sequences import Query
 from terrascope.train.loop import Source
-from terrascope.train.recipe import Recipe, Stage
+from terrascope.train.recipe import Recipe
+from terrascope.train.settings import Stage
 
 __all__ = ["SimulatedSource", "open_source", "stream_settings", "without_images"]
 
@@ -73,6 +74,7 @@ def stream_settings(recipe: Recipe, stage: Stage, split: str) -> StreamSettings:
         samples=stage.samples,
         masks=stage.samples,
         absent=stage.absent,
+        changed=stage.changed,
         window_px=stage.window_px,
         render_px=max(_RENDERED_PX, stage.window_px),
         dates=stage.dates,

@@ -38,7 +38,8 @@ def test_mask_terms_are_the_literal_formulas() -> None:
         pixels = [(y, x) for y in range(7) for x in range(9) if valid[m, y, x]]
         both = sum(p[i] * truth[m][i] for i in pixels)
         total = sum(p[i] for i in pixels) + sum(int(truth[m][i]) for i in pixels)
-        dice.append(1 - (2 * both + 1) / (total + 1))
+        if any(truth[m][i] for i in pixels):
+            dice.append(1 - (2 * both + 1) / (total + 1))
         cost = {i: -math.log(p[i] if truth[m][i] else 1 - p[i]) for i in pixels}
         entropy.append(sum(cost.values()) / len(pixels))
         square = np.ones((3, 3))
@@ -52,7 +53,7 @@ def test_mask_terms_are_the_literal_formulas() -> None:
         torch.tensor(logits), torch.tensor(truth), torch.tensor(valid), boundary_width=1
     )
     expected = [np.mean(dice), np.mean(entropy), np.mean(boundary)]
-    assert len(boundary) == 1
+    assert len(dice) == len(boundary) == 1
     np.testing.assert_allclose([float(term) for term in found], expected, rtol=1e-5)
 
 

@@ -15,7 +15,8 @@ from terrascope.model.prompts import compose_query
 from terrascope.model.sequences import Query
 from terrascope.model.tokenization_nano import NanoTokenizer
 from terrascope.model.windows import Windows
-from terrascope.train.recipe import Recipe, Stage, recipe_of
+from terrascope.train.recipe import Recipe, recipe_of
+from terrascope.train.settings import Stage
 
 TINY = {
     "patch_size": 4,

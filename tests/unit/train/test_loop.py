@@ -165,6 +165,18 @@ def test_a_finished_folder_is_not_trained_over(whole: Path) -> None:
         train(tiny_recipe(seed=9), whole, source=source, resume=True, cpu=True)
 
 
+def test_stages_that_did_not_begin_may_be_added(whole: Path, tmp_path: Path) -> None:
+    recipe = tiny_recipe()
+    source = FieldSource(NanoTokenizer())
+    begun = dataclasses.replace(recipe, stages=recipe.stages[:1])
+    train(begun, tmp_path, source=source, cpu=True)
+    train(recipe, tmp_path, source=source, resume=True, cpu=True)
+    last = f"checkpoints/step-{STEPS:07d}/weights.safetensors"
+    expected, found = load_file(whole / last), load_file(tmp_path / last)
+    for name, tensor in expected.items():
+        assert torch.equal(found[name], tensor), name
+
+
 def test_halves_weighed_by_their_counts_are_the_whole() -> None:
     """Gradients of two unequal batches, each by its share, add up to those of one large batch."""
     tokenizer = NanoTokenizer()

@@ -53,7 +53,7 @@ def literal(
                     scores = [*scores, 0.0]
                 wrong.append(math.log(sum(map(math.exp, scores))) - scores[mine[0]])
         if wrong:
-            losses.append(sum(wrong) / len(wrong))
+            losses.append(sum(wrong) / len(wrong) * (4 if group[1] >= 0 else 1))
     return sum(losses) / len(losses) if losses else 0.0
 
 
