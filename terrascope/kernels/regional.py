@@ -76,9 +76,11 @@ class Blocks:
         """
         place = np.stack([self.row // factor, self.column // factor], 1)
         cells, of = np.unique(place, axis=0, return_inverse=True)
-        sums = [np.bincount(of.ravel(), v, len(cells)) for v in (self.found, self.seen)]
-        unseen = np.bincount(of.ravel(), self.unseen, len(cells))
-        return Blocks(cells[:, 0], cells[:, 1], sums[0], sums[1], unseen)
+        found, seen, unseen = (
+            np.bincount(of.ravel(), ground, len(cells)).astype(np.float64)
+            for ground in (self.found, self.seen, self.unseen)
+        )
+        return Blocks(cells[:, 0], cells[:, 1], found, seen, unseen)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -143,20 +143,20 @@ class Answer:
         The sentence.
     answer : str
         In a word: a figure, a name, yes or no; empty where abstained.
+    observed_share : float
+        Of the ground that is spoken about, 0 to 1.
+    evidence : Evidence
+        What it rests on.
     value, low, high : float
         The figure and its interval, in `unit`; NaN where there is none.
     unit : str
         Of them; empty for a count.
     mapped : float
         The same figure as the map shows it; NaN where there is none.
-    observed_share : float
-        Of the ground that is spoken about, 0 to 1.
     abstained : bool
         Whether no answer is given.
     why : str
         Why not.
-    evidence : Evidence
-        What it rests on.
     """
 
     question: str
