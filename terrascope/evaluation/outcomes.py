@@ -44,6 +44,8 @@ class Outcome:
     support : float
         Of that letter by the masks that were drawn (`terrascope.evaluation.ruler.support`); NaN
         where they say nothing.
+    supported : str or None
+        The letter that the masks support most; None where they say nothing.
     confidence : float
         That the letter is right, from both; NaN without one.
     ious, boundary_ious : tuple of float or None
@@ -62,6 +64,7 @@ class Outcome:
     said: str | None
     letter_probability: float = math.nan
     support: float = math.nan
+    supported: str | None = None
     confidence: float = math.nan
     ious: tuple[float | None, ...] = ()
     boundary_ious: tuple[float | None, ...] = ()
@@ -91,6 +94,7 @@ def outcome_of(
     *,
     letter_probability: float = math.nan,
     support: float = math.nan,
+    supported: str | None = None,
     confidence: float = math.nan,
     text: str = "",
 ) -> Outcome:
@@ -106,6 +110,8 @@ def outcome_of(
         For every reference of the item the probability and the binary mask, both of shape
         (H, W) or padded beyond it, or None where it was not drawn.
     letter_probability, support, confidence : float
+        As in `Outcome`.
+    supported : str or None
         As in `Outcome`.
     text : str
         The response.
@@ -138,6 +144,7 @@ def outcome_of(
         said=said,
         letter_probability=letter_probability,
         support=support,
+        supported=supported,
         confidence=confidence,
         ious=tuple(ious),
         boundary_ious=tuple(rims),
@@ -159,7 +166,8 @@ def summary(outcomes: Sequence[Outcome], *, draws: int = 2000) -> dict[str, Any]
     Returns
     -------
     scores : dict
-        ``macro`` (mean of the tasks' accuracies), ``micro`` (of all items), ``mask_iou`` and
+        ``macro`` (mean of the tasks' accuracies), ``micro`` (of all items), ``macro_of_masks``
+        (``macro``, had the masks that were drawn chosen the letters), ``mask_iou`` and
         ``boundary_iou`` (means over the items of `Outcome.iou`), each with interval; ``tasks``
         with accuracy, items and mask IoU; ``mask_iou_right`` and ``mask_iou_wrong``;
         ``pixel_ece``; ``answer_ece`` and ``accuracy_at`` (of the surest 80 % and of all), both
@@ -171,12 +179,16 @@ def summary(outcomes: Sequence[Outcome], *, draws: int = 2000) -> dict[str, Any]
     iou = np.array([one.iou for one in outcomes])
     rim = np.array([one.boundary for one in outcomes])
     hits = grouped(images, tasks, right)
+    drawn = grouped(
+        images, tasks, np.array([one.supported == one.truth for one in outcomes], np.float64)
+    )
     pixels = [one.pixels for one in outcomes if one.pixels is not None]
     return {
         "items": len(outcomes),
         "images": len(set(images)),
         "macro": bootstrap(hits, macro_accuracy, draws=draws).as_dict(),
         "micro": bootstrap(hits, mean_of_ratio, draws=draws).as_dict(),
+        "macro_of_masks": bootstrap(drawn, macro_accuracy, draws=draws).as_dict(),
         "mask_iou": _mean(images, tasks, iou, draws),
         "boundary_iou": _mean(images, tasks, rim, draws),
         "mask_iou_right": _nanmean(iou[right == 1]),

@@ -15,6 +15,7 @@ from terrascope.evaluation.outcomes import Outcome, outcome_of
 from terrascope.evaluation.ruler import support
 from terrascope.model.processing_terrascope import TerrascopeProcessor
 from terrascope.model.windows import Windows
+from terrascope.vocabulary import OPTION_LETTERS
 
 __all__ = ["MaskSource", "run_masks", "run_predictor"]
 
@@ -114,5 +115,6 @@ def _answer(item: BenchItem, source: MaskSource) -> Outcome:
         drawn[reference.name, reference.dates] = (mask.float(), valid)
         masks.append((probability.numpy(), mask.numpy()))
     supported = support(item, drawn)
-    said = None if supported is None else "ABCDEFGH"[int(np.argmax(supported))]
-    return outcome_of(item, said, masks, support=max(supported) if supported else float("nan"))
+    said = None if supported is None else OPTION_LETTERS[int(np.argmax(supported))]
+    backed = max(supported) if supported else float("nan")
+    return outcome_of(item, said, masks, support=backed, supported=said)

@@ -234,6 +234,10 @@ def _trust(results: Mapping[str, Any]) -> list[str]:
     lines.append(
         f"- mask IoU where the answer is right {_number(right)}, where it is wrong {_number(wrong)}"
     )
+    lines.append(
+        "- letters by the masks that were drawn, without language: macro "
+        f"{_interval(main['macro_of_masks'])}"
+    )
     fitted = results.get("calibration")
     if fitted:
         lines.append(
@@ -283,6 +287,7 @@ def _row(one: Outcome) -> dict[str, Any]:
         "said": one.said,
         "letter_probability": one.letter_probability,
         "support": one.support,
+        "supported": one.supported,
         "confidence": one.confidence,
         "ious": list(one.ious),
         "text": one.text,

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
@@ -31,7 +32,7 @@ from terrascope.model.sequences import DatePair, Query
 from terrascope.model.tokenization_nano import NanoTokenizer
 from terrascope.model.uncertainty import Calibration
 from terrascope.model.windows import Windows
-from terrascope.vocabulary import AnswerKind, Token
+from terrascope.vocabulary import OPTION_LETTERS, AnswerKind, Token
 
 __all__ = ["Examinee", "run_bench", "run_conditions"]
 
@@ -328,6 +329,7 @@ def _score(
         masks,
         letter_probability=probability,
         support=backed,
+        supported=None if supported is None else OPTION_LETTERS[int(np.argmax(supported))],
         confidence=examinee.confidence(item.kind, probability, backed),
         text=words(list(said.sequence)).replace(Token.PAD.value, ""),
     )

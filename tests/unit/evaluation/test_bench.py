@@ -57,6 +57,7 @@ def test_reference_masks_give_every_answer(items: list[BenchItem]) -> None:
     assert not wrong
     scores = summary(outcomes)
     assert scores["macro"]["value"] == scores["micro"]["value"] == 1.0
+    assert scores["macro_of_masks"]["value"] == 1.0
     assert scores["mask_iou"]["value"] == scores["boundary_iou"]["value"] == 1.0
     assert scores["pixel_ece"] == 0.0
 
@@ -79,6 +80,7 @@ def test_guessed_letters_score_chance(items: list[BenchItem]) -> None:
     error = np.sqrt(0.25 / len(guessed))
     assert scores["macro"]["value"] == pytest.approx(expected, abs=4 * error)
     assert scores["mask_iou"]["value"] == 0.0  # missing masks count nothing
+    assert scores["macro_of_masks"]["value"] == 0.0
 
 
 def test_an_untrained_model_runs_through_and_is_the_same_alone(
