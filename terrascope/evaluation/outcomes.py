@@ -109,9 +109,11 @@ def outcome_of(
     masks : sequence
         For every reference of the item the probability and the binary mask, both of shape
         (H, W) or padded beyond it, or None where it was not drawn.
-    letter_probability, support, confidence : float
+    letter_probability, support : float
         As in `Outcome`.
     supported : str or None
+        As in `Outcome`.
+    confidence : float
         As in `Outcome`.
     text : str
         The response.
