@@ -20,8 +20,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from terrascope.errors import ProductError
+from terrascope.monitor.answers.answer import Answer
+from terrascope.monitor.answers.known import Known
 from terrascope.monitor.answers.questions import read_question
-from terrascope.monitor.answers.reply import Answer, Known, reply
+from terrascope.monitor.answers.reply import reply
 from terrascope.products.published import read_known
 
 __all__ = [

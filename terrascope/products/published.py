@@ -19,7 +19,7 @@ from rasterio.windows import Window
 
 from terrascope.errors import ProductError
 from terrascope.geo.tiles import TILE_M, Tile
-from terrascope.monitor.answers.reply import Known, Spot
+from terrascope.monitor.answers.known import Known, Spot
 from terrascope.products.ground import Ground, read_ground
 from terrascope.products.layers import ALL_LAYERS
 

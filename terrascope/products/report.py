@@ -18,7 +18,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from terrascope.monitor.answers.reply import Answer
+from terrascope.monitor.answers.answer import Answer
 from terrascope.products.figures import EventFigure, ReportFigures
 from terrascope.products.palette import KIND_COLOURS, KIND_NAMES, STATUS_NAMES, hex_colour
 from terrascope.products.summary import EventRow, RunSummary, SceneCount

@@ -21,7 +21,7 @@ here (no secrets in addresses) and escaped where they are shown.
 * ``events``: ``count``, ``area_m2``, ``min_area_ha``, ``largest``: list of event rows
 * ``quality``: ``quarantined``, ``radiometry``, ``catalog``, ``masks``
 * ``answers``: list of ``question``, ``answer``: the fields of
-  `terrascope.monitor.answers.reply.Answer`, evidence included
+  `terrascope.monitor.answers.answer.Answer`, evidence included
 * ``attribution``: list of str
 """
 

@@ -11,16 +11,23 @@ import shapely
 
 from terrascope.geo.aoi import Aoi
 from terrascope.geo.tiles import Tile
-from terrascope.kernels.prevalence import Reliability
 from terrascope.kernels.regional import total_interval
+from terrascope.monitor.answers.answer import (
+    Answer,
+    Evidence,
+    write_degrees,
+    write_number,
+    write_share,
+)
 from terrascope.monitor.answers.contact import Contact, find_contact
-from terrascope.monitor.answers.ground import Figure, Maps, Place, measure
+from terrascope.monitor.answers.ground import Figure, Place, measure
+from terrascope.monitor.answers.known import Known, Spot
 from terrascope.monitor.answers.questions import Ask, Form
 from terrascope.monitor.answers.subjects import Subject
 from terrascope.types import ChangeKind
 from terrascope.vocabulary import CHANGE_NAMES, Unit
 
-__all__ = ["LEAST_SEEN", "LEVEL", "Answer", "Evidence", "Known", "Spot", "reply", "why_abstain"]
+__all__ = ["LEAST_SEEN", "LEVEL", "reply", "why_abstain"]
 
 LEVEL = 0.9
 """Of all intervals."""
@@ -30,150 +37,6 @@ _CANDIDATES = 10
 _LISTED_EVENTS = 20
 _PER_UNIT = {Unit.HECTARE: 1e4, Unit.SQUARE_KILOMETRE: 1e6, Unit.SQUARE_METRE: 1.0}
 _WHOLE = "the whole area"
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Spot:
-    """An event of the run: a patch of change of the smallest size or more.
-
-    Parameters
-    ----------
-    id : str
-        Of the event.
-    kind : str
-        Name of its kind in lower case, as in ``events.parquet``.
-    area_m2 : float
-        On the map.
-    lon, lat : float
-        A point inside it, degrees.
-    probability : float
-        Mean probability of change, NaN where unknown.
-    tiles, items : tuple of str
-        That it lies in, and scenes behind it.
-    outline : shapely.Geometry
-        EPSG:4326.
-    """
-
-    id: str
-    kind: str
-    area_m2: float
-    lon: float
-    lat: float
-    probability: float
-    tiles: tuple[str, ...]
-    items: tuple[str, ...]
-    outline: shapely.Geometry
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Known:
-    """All that a run left behind.
-
-    Parameters
-    ----------
-    maps : Maps
-        Its mosaic.
-    area : Aoi
-        The ground asked for.
-    regions : sequence of Aoi
-        Named polygons.
-    spots : sequence of Spot
-        Its events.
-    items : mapping of str to sequence of str
-        Scenes behind the result of each tile.
-    target, baseline : str
-        What was compared with what, in words.
-    min_area_ha : float
-        Smallest event.
-    reliability : Reliability
-        Of the probabilities.
-    looked : Reliability or None
-        Of those where a model looked; None where none did.
-    """
-
-    maps: Maps
-    area: Aoi
-    regions: Sequence[Aoi]
-    spots: Sequence[Spot]
-    items: Mapping[str, Sequence[str]]
-    target: str
-    baseline: str
-    min_area_ha: float
-    reliability: Reliability
-    looked: Reliability | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Evidence:
-    """What a sentence rests on.
-
-    Parameters
-    ----------
-    tiles : tuple of str
-        Ids of tiles.
-    masks : tuple of str
-        Files of the output with the layers that were counted.
-    events : tuple of str
-        Ids of events.
-    items : tuple of str
-        Ids of scenes.
-    """
-
-    tiles: tuple[str, ...] = ()
-    masks: tuple[str, ...] = ()
-    events: tuple[str, ...] = ()
-    items: tuple[str, ...] = ()
-
-
-@dataclasses.dataclass(frozen=True)
-class Answer:
-    """The answer to one clause, about one place.
-
-    Parameters
-    ----------
-    question : str
-        The clause.
-    form : Form
-        What it asks for.
-    subject : str
-        Of what.
-    place : str
-        The region, or the whole area.
-    text : str
-        The sentence.
-    answer : str
-        In a word: a figure, a name, yes or no; empty where abstained.
-    observed_share : float
-        Of the ground that is spoken about, 0 to 1.
-    evidence : Evidence
-        What it rests on.
-    value, low, high : float
-        The figure and its interval, in `unit`; NaN where there is none.
-    unit : str
-        Of them; empty for a count.
-    mapped : float
-        The same figure as the map shows it; NaN where there is none.
-    abstained : bool
-        Whether no answer is given.
-    why : str
-        Why not.
-    """
-
-    question: str
-    form: Form
-    subject: str
-    place: str
-    text: str
-    answer: str
-    observed_share: float
-    evidence: Evidence
-    value: float = math.nan
-    low: float = math.nan
-    high: float = math.nan
-    unit: str = ""
-    mapped: float = math.nan
-    abstained: bool = False
-    why: str = ""
 
 
 def why_abstain(figure: Figure) -> str:
@@ -193,7 +56,7 @@ def why_abstain(figure: Figure) -> str:
         return "it has no ground inside the area"
     if figure.seen_share < LEAST_SEEN:
         return (
-            f"{_share(figure.seen_share)} of its ground was observed; {LEAST_SEEN:.0%} is the "
+            f"{write_share(figure.seen_share)} of its ground was observed; {LEAST_SEEN:.0%} is the "
             "least from which the rest is reckoned"
         )
     if not figure.high_m2 < figure.asked_m2:
@@ -304,12 +167,17 @@ class _Reply:
         unit = self.ask.unit
         value, low, high, mapped = _in_unit(figure, unit)
         text = (
-            f"{self._called()} in {place.name}: {_number(value)} {unit.value} "
-            f"({_number(low)} to {_number(high)} {unit.value} with 90 % confidence); "
-            f"the map shows {_number(mapped)} {unit.value}"
+            f"{self._called()} in {place.name}: {write_number(value)} {unit.value} "
+            f"({write_number(low)} to {write_number(high)} {unit.value} with 90 % confidence); "
+            f"the map shows {write_number(mapped)} {unit.value}"
         )
         return self._answer(
-            place, figure, text, f"{_number(value)} {unit.value}", (value, low, high, mapped), unit
+            place,
+            figure,
+            text,
+            f"{write_number(value)} {unit.value}",
+            (value, low, high, mapped),
+            unit,
         )
 
     def _part(self, place: Place, figure: Figure) -> Answer:
@@ -325,12 +193,12 @@ class _Reply:
             v * scale for v in (figure.value_m2, figure.low_m2, figure.high_m2, figure.mapped_m2)
         )
         text = (
-            f"{self._called()} on {_number(value)} % of the ground of {place.name} "
-            f"({_number(low)} to {_number(high)} % with 90 % confidence); "
-            f"the map shows {_number(mapped)} %"
+            f"{self._called()} on {write_number(value)} % of the ground of {place.name} "
+            f"({write_number(low)} to {write_number(high)} % with 90 % confidence); "
+            f"the map shows {write_number(mapped)} %"
         )
         figures = (value, low, high, mapped)
-        return self._answer(place, figure, text, f"{_number(value)} %", figures, Unit.PERCENT)
+        return self._answer(place, figure, text, f"{write_number(value)} %", figures, Unit.PERCENT)
 
     def _count(self, place: Place, figure: Figure) -> Answer:
         spots = self.spots if place.ground is None else _inside(self.spots, place.ground)
@@ -362,8 +230,8 @@ class _Reply:
         else:
             said, text = "no", f"No {self.subject.name} is on the map"
         text += (
-            f" in {place.name}; estimated {_number(value)} ha "
-            f"({_number(low)} to {_number(high)} ha with 90 % confidence)"
+            f" in {place.name}; estimated {write_number(value)} ha "
+            f"({write_number(low)} to {write_number(high)} ha with 90 % confidence)"
         )
         return self._answer(place, figure, text, said, (value, low, high, mapped), unit, spots)
 
@@ -381,11 +249,11 @@ class _Reply:
             return self._answer(place, whole, text, "nowhere", (0.0, 0.0, math.nan, 0.0), None)
         figure, spot = max(found, key=lambda pair: (pair[0].mapped_m2, pair[1].id))
         value, low, high, mapped = _in_unit(figure, Unit.HECTARE)
-        where = f"{_degrees(spot.lat, 'NS')}, {_degrees(spot.lon, 'EW')}"
+        where = f"{write_degrees(spot.lat, 'NS')}, {write_degrees(spot.lon, 'EW')}"
         text = (
             f"The largest {self.subject.name} in {place.name} is event {spot.id} at {where}: "
-            f"{_number(mapped)} ha on the map (estimated {_number(value)}, {_number(low)} to "
-            f"{_number(high)} ha with 90 % confidence)"
+            f"{write_number(mapped)} ha on the map (estimated {write_number(value)}, "
+            f"{write_number(low)} to {write_number(high)} ha with 90 % confidence)"
         )
         numbers = (value, low, high, mapped)
         seen = dataclasses.replace(figure, asked_m2=whole.asked_m2, seen_m2=whole.seen_m2)
@@ -403,9 +271,9 @@ class _Reply:
         unit = self.ask.unit.value
         word = "least" if self.ask.least else "most"
         text = (
-            f"{first.name} has the {word} {self.subject.name}: {_number(value)} {unit} "
-            f"({_number(low)} to {_number(high)} {unit} with 90 % confidence); "
-            f"the map shows {_number(mapped)} {unit}"
+            f"{first.name} has the {word} {self.subject.name}: {write_number(value)} {unit} "
+            f"({write_number(low)} to {write_number(high)} {unit} with 90 % confidence); "
+            f"the map shows {write_number(mapped)} {unit}"
         )
         near = [p.name for p in order[1:] if _overlap(told[first], told[p])]
         if near:
@@ -427,11 +295,13 @@ class _Reply:
         parts = []
         for figure, name in found:
             value, low, high, _ = _in_unit(figure, Unit.HECTARE)
-            parts.append(f"{name} {_number(value)} ha ({_number(low)} to {_number(high)})")
+            parts.append(
+                f"{name} {write_number(value)} ha ({write_number(low)} to {write_number(high)})"
+            )
         value, low, high, mapped = _in_unit(whole, Unit.HECTARE)
         text = (
-            f"Change in {place.name}: {_number(value)} ha ({_number(low)} to {_number(high)} ha "
-            f"with 90 % confidence)"
+            f"Change in {place.name}: {write_number(value)} ha "
+            f"({write_number(low)} to {write_number(high)} ha with 90 % confidence)"
         )
         text += f", of it {', '.join(parts)}" if parts else "; the map shows none"
         said = found[0][1] if found else "none"
@@ -474,7 +344,7 @@ class _Reply:
                 f"touches {second.name} ({found.second} pixels)"
             )
             return self._told(place, ground, text, "no", found.tiles, layers)
-        where = f"{_degrees(found.lat, 'NS')}, {_degrees(found.lon, 'EW')}"
+        where = f"{write_degrees(found.lat, 'NS')}, {write_degrees(found.lon, 'EW')}"
         text = (
             f"Yes: {found.pixels} of {found.first} pixels of {self.subject.name} touch "
             f"{second.name} in {place.name}, for instance at {where}"
@@ -492,7 +362,7 @@ class _Reply:
         tiles: Sequence[str],
         layers: Sequence[str],
     ) -> Answer:
-        text += f"; {_share(ground.seen_share)} of the ground was observed"
+        text += f"; {write_share(ground.seen_share)} of the ground was observed"
         text += f". Note: {self.note}." if self.note else "."
         evidence = self._evidence(tiles or ground.tiles, layers, ())
         return Answer(
@@ -517,7 +387,7 @@ class _Reply:
         spots: Sequence[Spot] | None = None,
     ) -> Answer:
         value, low, high, mapped = numbers
-        text += f"; {_share(figure.seen_share)} of the ground was observed"
+        text += f"; {write_share(figure.seen_share)} of the ground was observed"
         text += f". Note: {self.note}." if self.note else "."
         if spots is None:
             spots = self.spots if place.ground is None else _inside(self.spots, place.ground)
@@ -615,24 +485,3 @@ def _in_unit(figure: Figure, unit: Unit) -> tuple[float, float, float, float]:
     size = _PER_UNIT.get(unit, 1e4)
     values = (figure.value_m2, figure.low_m2, figure.high_m2, figure.mapped_m2)
     return values[0] / size, values[1] / size, values[2] / size, values[3] / size
-
-
-def _number(value: float) -> str:
-    """Three figures, never more than two decimals, thousands apart."""
-    if 0 < value < 0.005:
-        return "under 0.01"
-    decimals = 0 if value >= 100 else 1 if value >= 10 else 2
-    return f"{value:,.{decimals}f}"
-
-
-def _share(share: float) -> str:
-    percent = 100 * share
-    if 0 < percent < 0.1:
-        return "under 0.1 %"
-    if 99.95 <= percent < 100:
-        return "over 99.9 %"
-    return f"{percent:.1f} %".replace(".0 %", " %")
-
-
-def _degrees(value: float, signs: str) -> str:
-    return f"{abs(value):.4f}° {signs[0] if value >= 0 else signs[1]}"
