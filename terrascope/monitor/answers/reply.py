@@ -56,7 +56,7 @@ def why_abstain(figure: Figure) -> str:
         return "it has no ground inside the area"
     if figure.seen_share < LEAST_SEEN:
         return (
-            f"{write_share(figure.seen_share)} of its ground was observed; {LEAST_SEEN:.0%} is the "
+            f"{write_share(figure.seen_share)} of its ground was observed; {write_share(LEAST_SEEN)} is the "
             "least from which the rest is reckoned"
         )
     if not figure.high_m2 < figure.asked_m2:
@@ -391,6 +391,7 @@ class _Reply:
         text += f". Note: {self.note}." if self.note else "."
         if spots is None:
             spots = self.spots if place.ground is None else _inside(self.spots, place.ground)
+            spots = [spot for spot in spots if set(spot.tiles) & set(figure.changed)]
         tiles = figure.changed or figure.tiles
         return Answer(
             self.ask.text,

@@ -144,6 +144,7 @@ def test_how_much_and_where(out: Path) -> None:
     assert amount.observed_share == pytest.approx(1 - unseen, abs=2e-3)
     assert "90 % confidence" in amount.text
     (event,) = largest.evidence.events
+    assert amount.evidence.events == (event,), "the loss of grass is no evidence for forest"
     assert event.startswith(WEST.id)
     assert largest.mapped == pytest.approx(600 * PIXEL_HA, rel=2e-3)
     assert largest.evidence.tiles == (WEST.id,)
