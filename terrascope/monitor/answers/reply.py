@@ -56,8 +56,8 @@ def why_abstain(figure: Figure) -> str:
         return "it has no ground inside the area"
     if figure.seen_share < LEAST_SEEN:
         return (
-            f"{write_share(figure.seen_share)} of its ground was observed; {write_share(LEAST_SEEN)} is the "
-            "least from which the rest is reckoned"
+            f"{write_share(figure.seen_share)} of its ground was observed; "
+            f"{write_share(LEAST_SEEN)} is the least from which the rest is reckoned"
         )
     if not figure.high_m2 < figure.asked_m2:
         return "the observed ground is too small to tell how change is spread"
