@@ -305,7 +305,7 @@ def by_length(run: Callable[[Tensor, int], Tensor], lengths: Tensor) -> Tensor:
     order = lengths.argsort(stable=True)
     longest = int(lengths.max())
     parts = []
-    for rows in order.split(ROWS_TOGETHER):
+    for rows in torch.split(order, ROWS_TOGETHER):
         width = int(lengths[rows].max())
         parts.append(functional.pad(run(rows, width), (0, 0, 0, longest - width)))
     return torch.cat(parts)[order.argsort()]

@@ -248,7 +248,9 @@ class TextAlone(nn.Module):
         ]
         words = torch.tensor(sorted(self.ids.words), device=self.model.device)
         handles = [
-            table.register_hook(lambda gradient: gradient.index_fill(0, words, 0))
+            table.register_hook(  # type: ignore[no-untyped-call]
+                lambda gradient: gradient.index_fill(0, words, 0)
+            )
             for table in tables
             if table.requires_grad
         ]

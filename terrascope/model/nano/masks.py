@@ -109,7 +109,7 @@ class MaskDecoder(nn.Module):
         groups = _Groups.of(prompts)
         query = self._query(cells, present, prompts, groups)
         order = groups.place.argsort(stable=True)
-        weights = self.readers(query[order]).split(groups.counts)  # of (masks, 3 P + 1)
+        weights = torch.split(self.readers(query[order]), groups.counts)  # of (masks, 3 P + 1)
         seen = self._pixels(pixels, groups).unbind(0)  # of (P, H, W)
         masks = [_read(one, many) for one, many in zip(seen, weights, strict=True)]
         logits = torch.cat(masks) if masks else pixels.new_zeros(0, *pixels.shape[-2:])
@@ -188,7 +188,8 @@ class _Groups:
 def _read(seen: Tensor, weights: Tensor) -> Tensor:
     """Read masks from pixels, (P, H, W) and (masks, 3 P + 1) -> (masks, H, W)."""
     size = seen.shape[0]
-    gain, shift, read, bias = weights[..., None].split([size, size, size, 1], dim=1)
+    gain, shift, read, bias = torch.split(weights[..., None], [size, size, size, 1], dim=1)
     features = functional.gelu(torch.addcmul(shift, seen.flatten(1), 1 + gain))
     flat = torch.bmm(read.transpose(1, 2), features)[:, 0] / math.sqrt(size) + bias[:, 0]
-    return flat.unflatten(-1, seen.shape[1:])
+    logits: Tensor = flat.reshape(-1, *seen.shape[1:])
+    return logits
