@@ -133,20 +133,21 @@ def draw_curves(folder: Path, recipe: Recipe) -> Path:
 def _plot(
     panel: Any, records: list[dict[str, Any]], keys: Sequence[str], *, smooth: bool = False
 ) -> None:
-    """Draw some values; smoothed ones over a pale line of what was measured."""
+    """Draw some values stage by stage; smoothed ones over a pale line of what was measured."""
+    stages = dict.fromkeys(record["stage"] for record in records)
     for number, key in enumerate(keys):
-        points = [(r["step"], r[key]) for r in records if r.get(key) is not None]
-        if not points:
-            continue
-        steps = [step for step, _ in points]
-        values = [value for _, value in points]
-        colour = f"C{number}"
-        if smooth:
-            panel.plot(steps, values, color=colour, alpha=0.25, lw=0.7)
-            values = _smoothed(values)
-        panel.plot(
-            steps, values, color=colour, label=key.replace("_", " "), marker="" if smooth else "."
-        )
+        label = key.replace("_", " ")
+        for stage in stages:
+            own = [r for r in records if r["stage"] == stage and r.get(key) is not None]
+            steps, values = [r["step"] for r in own], [r[key] for r in own]
+            if not any(values):
+                continue  # this stage does without
+            colour = f"C{number}"
+            if smooth:
+                panel.plot(steps, values, color=colour, alpha=0.25, lw=0.7)
+                values = _smoothed(values)
+            panel.plot(steps, values, color=colour, label=label, marker="" if smooth else ".")
+            label = ""  # named once
     if panel.lines:
         panel.legend(fontsize=8)
 
