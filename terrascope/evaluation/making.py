@@ -207,7 +207,7 @@ def bench_scenes(
         Scenes of which nothing was observed are left out, as are those so hazy that the checks of
         inputs take their image for a mistake.
     """
-    return _simulated(_Scenes(split, size, view), itertools.count(seed), workers)
+    yield from _simulated(_Scenes(split, size, view), itertools.count(seed), workers)
 
 
 class _Scenes(Dataset[LabelledScene | None]):

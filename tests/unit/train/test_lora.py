@@ -80,7 +80,7 @@ def adapted(tokenizer: NanoTokenizer) -> TerrascopeModel:
 
 def seg_loss(model: TerrascopeModel, output: TerrascopeOutput) -> float:
     """How hard it is to say [SEG] where it belongs."""
-    logits, targets = model.taught_logits(output)
+    logits, targets = model.taught_logits(output.layout, output.hidden)
     at = targets == model.config.seg_token_id
     assert int(at.sum()) == 4
     return float(torch.nn.functional.cross_entropy(logits[at], targets[at]))
@@ -187,7 +187,11 @@ def test_merged_weights_compute_what_the_adapters_do(
     tolerance = {"rtol": 1e-4, "atol": 1e-4}
     torch.testing.assert_close(one.hidden, other.hidden, **tolerance)
     torch.testing.assert_close(one.mask_logits, other.mask_logits, **tolerance)
-    for a, b in zip(taught.taught_logits(one), merged.taught_logits(other), strict=True):
+    for a, b in zip(
+        taught.taught_logits(one.layout, one.hidden),
+        merged.taught_logits(other.layout, other.hidden),
+        strict=True,
+    ):
         torch.testing.assert_close(a, b, **tolerance)
     # The formula of the paper, on one layer.
     state, name = taught.state_dict(), f"{LANGUAGE}layers.1.mlp.up_proj"
