@@ -167,6 +167,35 @@ def test_an_event_over_a_border_is_one(lon, lat):
     assert change == pytest.approx(event.area_m2, rel=1e-6)
 
 
+def quadrangle_m2(width, south, north):
+    """Area between two meridians and two parallels on WGS 84 (Snyder 1987, eq. 3-12)."""
+    e = np.sqrt((2 - 1 / 298.257223563) / 298.257223563)
+    s = np.sin(np.radians([south, north]))
+    q = (1 - e**2) * (s / (1 - (e * s) ** 2) + np.arctanh(e * s) / e)
+    return 6_378_137.0**2 / 2 * np.radians(width) * (q[1] - q[0])
+
+
+@pytest.mark.parametrize(
+    ("lon", "lat"), [(18.0, 49.0), (18.0, 70.0), (15.0, 0.0), (180.0, -17.0), (12.0, 0.0)]
+)
+def test_the_area_of_an_event_over_a_border_is_that_of_a_closed_form(lon, lat):
+    width, height = 0.041, 0.033
+    aoi = Aoi.from_geometry(shapely.box(lon - 0.1, lat - 0.05, lon + 0.1, lat + 0.05))
+
+    def inside(x, y):
+        east = (x - lon + 180) % 360 - 180
+        return (east > -0.4 * width) & (east < 0.6 * width) & (np.abs(y - lat) < height / 2)
+
+    source = on_the_ground(aoi, 20, inside)
+    assert len({tile.zone for tile in source.tiles}) >= 2
+    events = find_events(source, min_area_ha=5)
+    assert len(events) == 1
+    truth = quadrangle_m2(width, lat - height / 2, lat + height / 2)
+    # at the equator meridians run along columns: each edge is off by up to half a pixel
+    assert events.area_m2[0] == pytest.approx(truth, rel=0.01)
+    assert ground_area(events.geometry[0]) == pytest.approx(truth, rel=0.01)
+
+
 @pytest.mark.parametrize("gap_pixels", [0, 4])
 def test_patches_beside_a_border_join_only_where_they_touch(gap_pixels):
     resolution = 30
