@@ -17,11 +17,12 @@ from terrascope.evaluation.baselines.text_only import read_across
 from terrascope.evaluation.baselines.unet import UNetPredictor, UNetSettings, train_unet
 from terrascope.evaluation.conditions import Conditions
 from terrascope.evaluation.items import BenchItem, first_of_each
-from terrascope.evaluation.making import bench_scenes, items_from, make_items, split_priors
+from terrascope.evaluation.making import items_from, make_items
 from terrascope.evaluation.outcomes import Outcome, compare, compare_masks, summary
 from terrascope.evaluation.pixels import run_predictor
 from terrascope.evaluation.report import write_report
 from terrascope.evaluation.runner import Examinee, run_bench, run_conditions
+from terrascope.evaluation.simulated import bench_scenes
 from terrascope.model.processing_terrascope import TerrascopeProcessor
 
 __all__ = ["MECHANISM", "SENSORS", "BenchSettings", "examine", "train_baselines"]
@@ -78,8 +79,6 @@ class BenchSettings:
         slow to read maps from and gains little from more, takes a quarter.
     baseline_seconds : float
         Longest training of the U-Net.
-    prior_scenes : int
-        Label-only scenes from which wrong options are drawn.
     size : int
         Rows and columns of a scene.
     workers : int
@@ -96,7 +95,6 @@ class BenchSettings:
     baseline_items: int = 144
     baseline_scenes: int = 1200
     baseline_seconds: float = 210.0
-    prior_scenes: int = 300
     size: int = 128
     workers: int = 2
 
@@ -167,7 +165,6 @@ def examine(
         chosen.items,
         seed=chosen.seed,
         size=chosen.size,
-        prior_scenes=chosen.prior_scenes,
         workers=chosen.workers,
         progress=_of(progress, "items"),
         keep=scenes,
@@ -292,8 +289,7 @@ def _published(
     """Examine on distractors of 0.1, 0.5 and 2 times the truth, with and without images."""
     if not settings.published_items:
         return None
-    priors = split_priors("test", settings.size, settings.prior_scenes)
-    items = items_from(scenes, settings.published_items, scheme="published", priors=priors)
+    items = items_from(scenes, settings.published_items, scheme="published")
     said = run_bench(examinee, items, progress=_of(progress, "published"))
     blind = _blind(examinee, items, len(items), progress, "published, text only")
     return {**summary(said), "text only": blind}

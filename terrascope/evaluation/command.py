@@ -73,7 +73,6 @@ def bench_model(
             split="validation",
             seed=_VALIDATION_SEED,
             size=settings.size,
-            prior_scenes=settings.prior_scenes,
             workers=settings.workers,
         )
         said = _named(progress, "calibrate")

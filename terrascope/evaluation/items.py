@@ -72,6 +72,9 @@ class BenchItem:
         What the reference trace says before each of its masks.
     area_unit : Unit
         Of areas.
+    matched : str
+        Name of the set of items that read alike and have every answer once
+        (`terrascope.evaluation.matching`); empty where there is none.
 
     Raises
     ------
@@ -90,6 +93,7 @@ class BenchItem:
     references: tuple[Reference, ...] = ()
     trace: tuple[str, ...] = ()
     area_unit: Unit = Unit.HECTARE
+    matched: str = ""
 
     def __post_init__(self) -> None:
         if self.letter not in OPTION_LETTERS[: len(self.options)]:
@@ -157,13 +161,16 @@ def first_of_each(items: Sequence[BenchItem], count: int) -> list[BenchItem]:
     Returns
     -------
     chosen : list of BenchItem
-        In their order; as many of each task, where there are so many.
+        In their order; as many of each task, where there are so many, and whole sets of those
+        that are matched.
     """
     each = -(-count // max(len({item.task for item in items}), 1))
     made: Counter[str] = Counter()
+    begun: set[str] = set()
     chosen = []
     for item in items:
-        made[item.task] += 1
-        if made[item.task] <= each:
+        if made[item.task] < each or item.matched in begun:
+            made[item.task] += 1
+            begun |= {item.matched} - {""}
             chosen.append(item)
     return chosen

@@ -1,99 +1,52 @@
-"""Items of the benchmark from labelled rasters: fair questions, balanced over the tasks."""
+"""Items of the benchmark from labelled rasters: fair questions, balanced over tasks and answers."""
 
 from __future__ import annotations
 
-import functools
+import dataclasses
 import itertools
 import zlib
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
+from collections.abc import Callable, Collection, Iterable, Mapping
+from types import MappingProxyType
 
 import numpy as np
-from torch.utils.data import DataLoader, Dataset
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
 
 from terrascope.data.facts import Facts
 from terrascope.data.finishing import Choice, finish
-from terrascope.data.gather import gather_priors, label_only_scenes
 from terrascope.data.priors import Priors
-from terrascope.data.proposals import Proposal
 from terrascope.data.questions.registry import MAKERS
-from terrascope.data.samples import Sample
 from terrascope.data.scenes import LabelledScene
-from terrascope.data.views import View, label_scene
 from terrascope.evaluation.items import BENCH_TASKS, BenchItem, item_of
-from terrascope.sim.alterations import Alter
-from terrascope.sim.samples import sample_scene
+from terrascope.evaluation.matching import FIGURES, Candidate, Matcher
+from terrascope.evaluation.simulated import DEMOLISHED, LabelScenes, Scenes, in_turn
 
-__all__ = ["BENCH_VIEW", "ItemMaker", "bench_scenes", "items_from", "make_items", "split_priors"]
+__all__ = ["candidates_of", "items_from", "make_items"]
 
-BENCH_VIEW = View(sensors=(1.0, 0.0, 0.0), hide_clouds=0.5, drop_image=0.0, drop_bands=0.0)
-"""Both sensors, so that each can be taken away; clouds are masked in every second scene."""
-
+_ASKED: Mapping[str, str] = MappingProxyType(
+    {
+        "coverage": "CA",
+        "area": "AQ",
+        "compare": "CR",
+        "boundary": "BRD",
+        "distance": "DM",
+        "destroyed share": "BCE",
+        "destroyed count": "BCE",
+    }
+)
+"""Makers of questions whose questions the benchmark asks, and their tasks."""
 _TRIES = 12
-"""Proposals of each kind per scene."""
-_PER_TASK = 2
-"""Items of one task about one scene, at most."""
-_SCANNED = 20
-"""Scenes that are looked through per item, at most: some tasks are rare."""
+"""Proposals of each maker per scene."""
+_SCANNED = 25
+"""Scenes whose labels are looked through per item, at most: some tasks are rare."""
+_CHUNK = 192
+"""Scenes that are planned at a time."""
 
-
-class ItemMaker:
-    """Makes items until every task has enough.
-
-    Parameters
-    ----------
-    count : int
-        Items in all, as many of each task.
-    scheme : {"main", "published"}
-        Wrong options drawn like truths, or 0.1, 0.5 and 2 times the truth.
-    priors : Priors or None
-        What truths look like in scenes such as these; None for the training scenes'.
-
-    Attributes
-    ----------
-    items : list of BenchItem
-        Made so far.
-    scenes : list of LabelledScene
-        That they are about.
-    """
-
-    def __init__(self, count: int, scheme: str = "main", priors: Priors | None = None) -> None:
-        self.wanted = {task: count // 6 + (n < count % 6) for n, task in enumerate(BENCH_TASKS)}
-        self.choice = Choice(options_share=1.0, all_fields_share=0.0, scheme=scheme, priors=priors)
-        self.made: Counter[str] = Counter()
-        self.items: list[BenchItem] = []
-        self.scenes: list[LabelledScene] = []
-
-    @property
-    def needed(self) -> set[str]:
-        """Tasks that want more items."""
-        return {task for task, count in self.wanted.items() if self.made[task] < count}
-
-    def add(self, scene: LabelledScene) -> None:
-        """Ask about a scene what is needed.
-
-        Parameters
-        ----------
-        scene : LabelledScene
-            With its images.
-        """
-        before = len(self.items)
-        for sample in _samples(scene, self.choice, self.needed):
-            if self.made[sample.task] < self.wanted[sample.task]:
-                self.made[sample.task] += 1
-                name = f"{scene.image_id}/{sample.task}-{self.made[sample.task]:04d}"
-                self.items.append(item_of(scene, sample, name))
-        if len(self.items) > before:
-            self.scenes.append(scene)
+_Set = tuple[Candidate, ...]
 
 
 def items_from(
-    scenes: Iterable[LabelledScene],
-    count: int,
-    *,
-    scheme: str = "main",
-    priors: Priors | None = None,
+    scenes: Iterable[LabelledScene], count: int, *, scheme: str = "main"
 ) -> list[BenchItem]:
     """Ask the six tasks about labelled rasters.
 
@@ -102,192 +55,220 @@ def items_from(
     scenes : iterable of LabelledScene
         From the simulator or from real rasters; taken until all tasks are full.
     count : int
-        Items, as many of each task.
+        Items, as many of each task, rounded up to whole sets of questions.
     scheme : {"main", "published"}
-        Wrong options drawn like truths, or 0.1, 0.5 and 2 times the truth.
-    priors : Priors or None
-        What truths look like in scenes such as these (`terrascope.data.gather`); None for the
-        training scenes'.
+        Wrong options are the truths of other scenes, in sets (`terrascope.evaluation.matching`);
+        or 0.1, 0.5 and 2 times the truth, which gives something away.
 
     Returns
     -------
     items : list of BenchItem
-        Scene by scene; fewer of a task that the scenes seldom offer.
+        Set by set; fewer of a task that the scenes seldom offer.
     """
-    maker = ItemMaker(count, scheme, priors)
-    for scene in scenes:
-        maker.add(scene)
-        if not maker.needed:
+    matcher = _matcher(count, scheme)
+    there: dict[str, LabelledScene] = {}
+    items: list[BenchItem] = []
+    for number, scene in enumerate(scenes):
+        there[scene.image_id] = scene
+        waiting = candidates_of(scene, number, matcher.needed)
+        while waiting:
+            candidate = waiting.pop(0)
+            members = matcher.add(candidate)
+            written = _written(members, there, scheme)
+            if members and not written:
+                waiting += matcher.release(members, candidate)
+            items += written
+        if not matcher.needed:
             break
-    return maker.items
+    return items
 
 
 def make_items(
     count: int,
     *,
     split: str = "test",
-    scheme: str = "main",
     seed: int = 0,
     size: int = 128,
-    prior_scenes: int = 300,
     workers: int = 0,
     progress: Callable[[int, int], None] | None = None,
     keep: list[LabelledScene] | None = None,
 ) -> list[BenchItem]:
-    """Make the generated benchmark.
+    """Make the generated benchmark: planned on labels alone, then rendered.
 
     Parameters
     ----------
     count : int
-        Items, as many of each of the six tasks.
+        Items, as many of each of the six tasks, rounded up to whole sets of questions.
     split : {"test", "validation"}
         Of the simulator: neither seeds nor, for test, layouts that training sees.
-    scheme : {"main", "published"}
-        Of the wrong options.
     seed : int
         Of the first scene: same seed, same items.
     size : int
         Rows and columns of the scenes.
-    prior_scenes : int
-        Further scenes of the split, from which wrong options are drawn and the balance of
-        answers is learnt: the text alone then says nothing here either; 0 for the table of the
-        training scenes.
     workers : int
-        Processes that simulate ahead; 0 for none. They do not change the items.
+        Processes that simulate; 0 for none. They do not change the items.
     progress : callable or None
-        Told items made and wanted.
+        Told items and scenes that are done, of those wanted: each counts once when it is planned
+        and once when it is there.
     keep : list of LabelledScene or None
         The scenes are added to it.
 
     Returns
     -------
     items : list of BenchItem
-        Fewer where a task is too rare. In every third scene developed land is destroyed.
+        Set by set; fewer where a task is too rare. In every third scene developed land is
+        destroyed. What is asked about was seen by one of the sensors, all over the window.
     """
-    priors = split_priors(split, size, prior_scenes) if prior_scenes else None
-    maker = ItemMaker(count, scheme, priors)
-    numbers = range(seed, seed + _SCANNED * count + 50)
-    for scene in _simulated(_Scenes(split, size, BENCH_VIEW, demolished=3), numbers, workers):
-        maker.add(scene)
-        if progress is not None:
-            progress(len(maker.items), count)
-        if not maker.needed:
+    plan = _Plan(count, split, seed, size, workers)
+    scenes: dict[int, LabelledScene | None] = {}
+    while True:
+        plan.extend(progress)
+        missing = sorted(plan.numbers - scenes.keys())
+        if not missing:
             break
+        made = in_turn(Scenes(split, size, demolished=DEMOLISHED), missing, workers)
+        for done, (number, scene) in enumerate(made):
+            scenes[number] = scene
+            if progress is not None:
+                progress(len(missing) + done + 1, 2 * len(missing))
+        plan.drop(scenes)
+    there = {scene.image_id: scene for scene in scenes.values() if scene is not None}
+    items = [item for members in plan.sets for item in _written(members, there, "main")]
     if keep is not None:
-        keep += maker.scenes
-    return maker.items
+        asked = {item.image for item in items}
+        keep += [scene for image, scene in there.items() if image in asked]
+    return items
 
 
-def bench_scenes(
-    *,
-    split: str = "test",
-    seed: int = 0,
-    size: int = 128,
-    view: View = BENCH_VIEW,
-    workers: int = 0,
-) -> Iterator[LabelledScene]:
-    """Simulate scenes, without end.
+class _Plan:
+    """Sets of questions about scenes of which only the labels were made."""
+
+    def __init__(self, count: int, split: str, seed: int, size: int, workers: int) -> None:
+        self.split, self.size, self.workers = split, size, workers
+        self.sets: list[_Set] = []
+        self._matcher = _matcher(count, "main")
+        self._ahead = iter(range(seed, seed + _SCANNED * count + _CHUNK))
+
+    @property
+    def numbers(self) -> set[int]:
+        """Scenes that are asked about."""
+        return {one.number for members in self.sets for one in members}
+
+    def extend(self, progress: Callable[[int, int], None] | None) -> None:
+        """Look through scenes until every task has enough, or there are no more."""
+        wanted = sum(self._matcher.wanted.values())
+        while needed := self._matcher.needed:
+            chunk = list(itertools.islice(self._ahead, _CHUNK))
+            if not chunk:
+                break
+            asked = _Questions(self.split, self.size, frozenset(needed))
+            for _, candidates in in_turn(asked, chunk, self.workers):
+                for candidate in candidates:
+                    self._add(candidate)
+            if progress is not None:
+                progress(sum(self._matcher.made.values()), 2 * wanted)
+
+    def drop(self, scenes: Mapping[int, LabelledScene | None]) -> None:
+        """Take apart what cannot be asked: not all of the ground was seen, or no image is fair."""
+        sets, self.sets = self.sets, []
+        for members in sets:
+            lost = [one for one in members if not _is_seen(one, scenes[one.number])]
+            if not lost:
+                self.sets.append(members)
+                continue
+            for one in self._matcher.release(members, lost[0]):
+                if one not in lost:
+                    self._add(one)
+
+    def _add(self, candidate: Candidate) -> None:
+        if members := self._matcher.add(candidate):
+            self.sets.append(members)
+
+
+def candidates_of(
+    scene: LabelledScene, number: int, tasks: Collection[str] = BENCH_TASKS
+) -> list[Candidate]:
+    """Propose questions about a scene.
 
     Parameters
     ----------
-    split : {"train", "validation", "test"}
-        Of the simulator.
-    seed : int
-        Of the first scene; the others follow.
-    size : int
-        Rows and columns.
-    view : View
-        What is shown of them.
-    workers : int
-        Processes that simulate ahead; 0 for none.
-
-    Yields
-    ------
     scene : LabelledScene
-        Scenes of which nothing was observed are left out, as are those so hazy that the checks of
-        inputs take their image for a mistake.
-    """
-    yield from _simulated(_Scenes(split, size, view), itertools.count(seed), workers)
-
-
-class _Scenes(Dataset[LabelledScene | None]):
-    """Scenes by number; None where nothing was observed, or the input checks refuse the image."""
-
-    def __init__(self, split: str, size: int, view: View, demolished: int = 0) -> None:
-        self.split, self.size, self.view, self.demolished = split, size, view, demolished
-
-    def __getitem__(self, number: int) -> LabelledScene | None:
-        """Simulate one; in every `demolished`-th, developed land is destroyed."""
-        altered = self.demolished and number % self.demolished == self.demolished - 1
-        happening = Alter.DEMOLITION if altered else None
-        sample = sample_scene(number, split=self.split, size=self.size, happening=happening)
-        try:
-            return label_scene(sample, view=self.view)
-        except ValueError:
-            return None
-
-
-def _simulated(scenes: _Scenes, numbers: Iterable[int], workers: int) -> Iterator[LabelledScene]:
-    loader = DataLoader(
-        scenes,
-        batch_size=None,
-        sampler=numbers,
-        num_workers=workers,
-        prefetch_factor=4 if workers else None,
-    )
-    return (scene for scene in loader if scene is not None)
-
-
-@functools.lru_cache(maxsize=4)
-def split_priors(split: str, size: int, scenes: int) -> Priors:
-    """Collect what truths look like in a split of the simulator; kept for the process.
-
-    Parameters
-    ----------
-    split : {"train", "validation", "test"}
-        Of the simulator.
-    size : int
-        Rows and columns.
-    scenes : int
-        Label-only scenes, others than those of the items.
+        Its images are not looked at, only where there are any.
+    number : int
+        Of the scene.
+    tasks : collection of str
+        What is asked.
 
     Returns
     -------
-    priors : Priors
-        For `items_from`.
+    candidates : list of Candidate
+        None of them twice; those of a task do not depend on the other tasks.
     """
-    return gather_priors(label_only_scenes(scenes, seed=500_000, split=split, size=size))
-
-
-def _proposals(
-    facts: Facts, rng: np.random.Generator, tasks: set[str]
-) -> Iterator[tuple[str, Proposal]]:
-    """Propose questions of some tasks, maker by maker."""
-    for name, maker in MAKERS.items():
-        for _ in range(_TRIES if maker.propose else 0):
-            proposal = maker.propose(facts, rng) if maker.propose else None
-            if proposal is None:
-                continue
-            if proposal.task not in tasks:
-                break
-            yield name, proposal
-
-
-def _samples(scene: LabelledScene, choice: Choice, tasks: set[str]) -> list[Sample]:
-    """Make at most two samples of each task, none of them twice."""
     facts = Facts(scene)
-    rng = np.random.default_rng((2026, zlib.crc32(scene.image_id.encode())))
-    found: list[Sample] = []
-    made: Counter[str] = Counter()
-    tried: set[tuple[str, object]] = set()
-    for _, proposal in _proposals(facts, rng, tasks):
-        # A question is tried once: trying again until it is asked would undo the balance.
-        same = (proposal.kind.value, tuple(sorted(proposal.steps)))
-        if same in tried or made[proposal.task] >= _PER_TASK:
+    found: list[Candidate] = []
+    for name, task in _ASKED.items():
+        propose = MAKERS[name].propose
+        if task not in tasks or propose is None:
             continue
-        tried.add(same)
-        sample = finish(proposal, facts, rng, choice)
-        if sample is not None:
-            found.append(sample)
-            made[sample.task] += 1
-    return list(islice(found, len(BENCH_TASKS) * _PER_TASK))
+        rng = np.random.default_rng((2026, zlib.crc32(f"{scene.image_id} {name}".encode())))
+        tried: set[tuple[str, object]] = set()
+        for _ in range(_TRIES):
+            proposal = propose(facts, rng)
+            same = proposal and (proposal.kind.value, tuple(sorted(proposal.steps)))
+            if proposal is None or same in tried:
+                continue
+            tried.add(same)
+            found.append(Candidate(scene.image_id, number, len(scene.dates), proposal))
+    return found
+
+
+def _matcher(count: int, scheme: str) -> Matcher:
+    """Want as many whole sets of every task."""
+    each = -(-count // len(BENCH_TASKS))
+    sizes = {task: 2 if task in ("CR", "BRD") else FIGURES for task in BENCH_TASKS}
+    alone = scheme != "main"
+    return Matcher({t: -(-each // size) * size for t, size in sizes.items()}, alone=alone)
+
+
+def _is_seen(candidate: Candidate, scene: LabelledScene | None) -> bool:
+    """Tell whether what the labels say of a scene can be seen in all of it."""
+    if scene is None or len(scene.dates) != candidate.dates:
+        return False
+    return all(scene.known(name, dates).all() for name, dates in candidate.proposal.steps)
+
+
+def _written(members: _Set, scenes: Mapping[str, LabelledScene], scheme: str) -> list[BenchItem]:
+    """Put a set into words; empty where one of its questions has no fair options."""
+    items = []
+    name = " and ".join([*(one.image for one in members), *(one.key for one in members[:1])])
+    for one in members:
+        scene = scenes[one.image]
+        said = f"{one.image}/{one.task}-{one.key}"
+        rng = np.random.default_rng((2026, zlib.crc32(said.encode())))
+        others = [m.figure for m in members if m is not one and m.answer is None]
+        drawn = _Others({"": np.array(others)})
+        choice = Choice(options_share=1.0, all_fields_share=0.0, scheme=scheme, priors=drawn)
+        sample = finish(one.proposal, Facts(scene), rng, choice)
+        if sample is None:
+            return []
+        items.append(dataclasses.replace(item_of(scene, sample, said), matched=name))
+    return items
+
+
+class _Others(Priors):
+    """Wrong options that are given, not drawn: what is true in the other scenes of a set."""
+
+    def draw_figures(self, key: str, rng: np.random.Generator, count: int) -> NDArray[np.float64]:
+        """Return them; see `terrascope.data.priors.Priors.draw_figures`."""
+        return self.figures[""]
+
+
+class _Questions(Dataset[list[Candidate]]):
+    """Questions that the labels of scenes allow, by the number of the scene; nothing rendered."""
+
+    def __init__(self, split: str, size: int, tasks: frozenset[str]) -> None:
+        self.labels, self.tasks = LabelScenes(split, size, DEMOLISHED), tasks
+
+    def __getitem__(self, number: int) -> list[Candidate]:
+        """Ask about the labels of a scene."""
+        return candidates_of(self.labels[number], number, self.tasks)

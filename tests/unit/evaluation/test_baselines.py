@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-from terrascope.data.gather import gather_priors
 from terrascope.data.scenes import ANY_CHANGE, DESTROYED
 from terrascope.evaluation.baselines.boosting import (
     BoostingPredictor,
@@ -126,9 +125,8 @@ def test_masks_follow_from_the_maps() -> None:
 
 @pytest.fixture(scope="module")
 def questions() -> tuple[list[BenchItem], list[BenchItem]]:
-    priors = gather_priors(itertools.islice(scenes(5000), 40))
-    train = items_from(itertools.islice(scenes(6000), 200), 300, priors=priors)
-    return train, items_from(itertools.islice(scenes(), 60), 60, priors=priors)
+    train = items_from(itertools.islice(scenes(6000), 200), 300)
+    return train, items_from(itertools.islice(scenes(), 60), 60)
 
 
 def test_a_trained_baseline_beats_chance_at_the_bench(

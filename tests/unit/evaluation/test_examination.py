@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from terrascope.data.gather import gather_priors
 from terrascope.errors import ConfigError
 from terrascope.evaluation.bench import MECHANISM, SENSORS, BenchSettings, examine
 from terrascope.evaluation.command import bench_model
@@ -31,8 +30,7 @@ def examinee() -> Examinee:
 
 @pytest.fixture(scope="module")
 def items() -> list[BenchItem]:
-    priors = gather_priors(itertools.islice(scenes(1000), 12))
-    return items_from(itertools.islice(scenes(2000), 20), 12, priors=priors)
+    return items_from(itertools.islice(scenes(2000), 20), 12)
 
 
 def test_clouds_cover_what_was_asked_for_and_all_runs_alike() -> None:
@@ -81,7 +79,6 @@ def test_the_whole_examination_writes_its_report(examinee: Examinee, tmp_path: P
         baseline_items=6,
         baseline_scenes=16,
         baseline_seconds=20.0,
-        prior_scenes=12,
         size=SIDE,
     )
     cover = {"mean_iou": {"value": 0.5, "low": 0.4, "high": 0.6}, "iou": {"tree": 0.5}}
