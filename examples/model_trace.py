@@ -116,6 +116,7 @@ def ask(folder: Path, scene: LabelledScene, sample: Sample) -> Asked:
         threshold=model.config.mask_threshold,
         area_units=[sample.area_unit],
         fields=[sample.fields],
+        options=[sample.options],
     )
     words = Words(tokenizer, vocab_size=model.config.nano.vocab_size)
     grammar = Grammar(words, sample.form, dates=len(scene.dates), max_trace_tokens=90, max_masks=4)

@@ -17,12 +17,12 @@ from terrascope.data.perturb import Perturbation, perturb
 from terrascope.data.rle import decode_mask
 from terrascope.data.samples import Sample, Step
 from terrascope.data.scenes import LabelledScene
-from terrascope.model.answers import measurement_text
 from terrascope.model.geometry import Geometry
 from terrascope.model.measure import Measurement, measure
 from terrascope.model.measurer import valid_pixels
 from terrascope.model.processing_terrascope import TerrascopeProcessor
 from terrascope.model.prompts import compose_query
+from terrascope.model.readings import reading_texts
 from terrascope.model.sequences import DatePair, Query
 from terrascope.model.uncertainty import Calibration
 from terrascope.model.windows import Windows
@@ -266,10 +266,9 @@ def _response(
     figures = measure_masks(masks, sample.steps, windows, window, related=related)
     if not shown:
         return response_text(sample, figures)
-    said = [
-        measurement_text(figure, area_unit=sample.area_unit, fields=sample.fields)
-        for figure in figures
-    ]
+    said = reading_texts(
+        figures, area_unit=sample.area_unit, fields=sample.fields, options=sample.options
+    )
     return response_text(sample, figures, said)
 
 

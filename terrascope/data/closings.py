@@ -1,24 +1,34 @@
 """What a trace says after its masks, filled with the figures of the masks at hand.
 
 The same sentence is taught with the figures of true masks and of wrong ones: whoever reads figures
-must say the figures it reads, not those that would be right.
+must say the figures it reads, and answer by them, not by those that would be right.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from decimal import Decimal
 
 from terrascope.data.options import written
 from terrascope.data.samples import Sample
-from terrascope.model.answers import NumberAnswer, OptionAnswer, format_answer
+from terrascope.model.answers import (
+    Answer,
+    NameAnswer,
+    NumberAnswer,
+    OptionAnswer,
+    YesNoAnswer,
+    format_answer,
+)
 from terrascope.model.measure import Measurement
+from terrascope.model.readings import is_largest, nearest_letter, read_options
 from terrascope.model.relation import Relation
 from terrascope.vocabulary import OPTION_LETTERS, Token, Unit
 
-__all__ = ["closing_text", "response_text", "stated_answer", "stated_figure"]
+__all__ = ["closing_text", "response_text", "stated_answer"]
 
 _FIELD = re.compile(r"\{([a-z]+)(?::(\d+)(?:/(\d+))?)?\}")
+_COMPARE = "{compare}"
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _NOTHING = "no distance"
 """Written where one of two masks is empty."""
@@ -26,7 +36,7 @@ _NOTHING = "no distance"
 _Value = float | str | bool | None
 
 
-def closing_text(sample: Sample, figures: Sequence[Measurement]) -> str:
+def closing_text(sample: Sample, figures: Sequence[Measurement], *, measured: bool = True) -> str:
     """Fill the closing of a sample.
 
     Parameters
@@ -35,16 +45,21 @@ def closing_text(sample: Sample, figures: Sequence[Measurement]) -> str:
         With the template.
     figures : sequence of Measurement
         Of the mask of every step, each related to the two before it.
+    measured : bool
+        Whether the figures stand in the trace, with the option that each is nearest to. Without,
+        every option is set against the stated figure here, for nobody else does.
 
     Returns
     -------
     text : str
-        Figures as `terrascope.model.answers.figure_text` writes them. With options every one is
-        set against the stated figure, and the answer's letter is named.
+        Figures as `terrascope.model.answers.figure_text` writes them. With options the answer's
+        letter is named.
     """
-    text = _FIELD.sub(lambda found: _field(found, sample, figures), sample.closing)
-    if isinstance(sample.answer, OptionAnswer):
-        text += f" so {sample.answer.letter}"
+    template = sample.closing.replace(_COMPARE, "") if measured else sample.closing
+    text = _FIELD.sub(lambda found: _field(found, sample, figures), template)
+    answer = stated_answer(sample, figures)
+    if isinstance(answer, OptionAnswer):
+        text += f" so {answer.letter}"
     return text
 
 
@@ -73,16 +88,16 @@ def response_text(
         f"{step.text}{Token.SEG.value}{said}"
         for step, said in zip(sample.steps, shown, strict=True)
     )
-    closing = closing_text(sample, figures)
-    answer = stated_answer(sample, figures)
+    closing = closing_text(sample, figures, measured=measured is not None)
+    answer = format_answer(stated_answer(sample, figures))
     return (
         f"{Token.THINK.value}{trace}{closing}{Token.THINK_END.value}"
         f"{Token.ANSWER.value}{answer}{Token.ANSWER_END.value}{Token.EOS.value}"
     )
 
 
-def stated_answer(sample: Sample, figures: Sequence[Measurement]) -> str:
-    """Write the answer: a figure as it stands in the trace, anything else as it is true.
+def stated_answer(sample: Sample, figures: Sequence[Measurement]) -> Answer:
+    """Return the answer that follows from what the trace says.
 
     Parameters
     ----------
@@ -93,58 +108,57 @@ def stated_answer(sample: Sample, figures: Sequence[Measurement]) -> str:
 
     Returns
     -------
-    text : str
-        As `terrascope.model.answers.format_answer` writes answers.
-    """
-    if isinstance(sample.answer, NumberAnswer) and sample.stated:
-        value = stated_figure(sample, figures)
-        if value is not None:
-            return written(value, sample.answer.unit)
-    return format_answer(sample.answer)
-
-
-def stated_figure(sample: Sample, figures: Sequence[Measurement]) -> float | None:
-    """Return the figure of the trace that the answer hangs on.
-
-    Parameters
-    ----------
-    sample : Sample
-        The question.
-    figures : sequence of Measurement
-        Of the mask of every step.
-
-    Returns
-    -------
-    value : float or None
-        In base units; None where there is none: no figure is stated, or a mask is empty.
+    answer : Answer
+        The figure, name or yes and no that is stated, or the option that says so (of figures the
+        nearest). The true answer where none is stated, or a mask is empty that it hangs on.
     """
     found = _FIELD.fullmatch(f"{{{sample.stated}}}") if sample.stated else None
-    if found is None:
-        return None
-    value, _ = _value(found, sample, figures)
-    return float(value) if isinstance(value, float) else None
+    value, unit = (None, None) if found is None else _value(found, sample, figures)
+    if value is None:
+        return sample.answer
+    if isinstance(sample.answer, OptionAnswer):
+        letter = _letter(value, unit, sample.options)
+        return sample.answer if letter is None else OptionAnswer(letter)
+    if isinstance(value, bool):
+        return YesNoAnswer(value)
+    if isinstance(value, str):
+        is_name = isinstance(sample.answer, NameAnswer)
+        return NameAnswer(value, sample.answer.kind) if is_name else sample.answer
+    return NumberAnswer(Decimal(written(value, unit).partition(" ")[0]), unit)
+
+
+def _letter(value: float | str | bool, unit: Unit | None, options: Sequence[str]) -> str | None:
+    """Return the option that says what the trace says."""
+    if isinstance(value, bool):
+        value = _said(value)
+    if isinstance(value, str):
+        return OPTION_LETTERS[options.index(value)] if value in options else None
+    return nearest_letter(value, unit, read_options(options))
+
+
+def _said(value: bool) -> str:
+    return "yes" if value else "no"
 
 
 def _field(found: re.Match[str], sample: Sample, figures: Sequence[Measurement]) -> str:
-    if found[1] == "compare":
+    if found[0] == _COMPARE:
         return _compared(sample, figures)
     value, unit = _value(found, sample, figures)
     if value is None:
         return _NOTHING
     if isinstance(value, bool):
-        return "yes" if value else "no"
+        return _said(value)
     return value if isinstance(value, str) else written(value, unit)
 
 
 def _compared(sample: Sample, figures: Sequence[Measurement]) -> str:
     """Set every option against the stated figure: it is less, more or equal."""
-    if not sample.options:
-        return ""
-    value = stated_figure(sample, figures)
-    if value is None:
-        return ""
     found = _FIELD.fullmatch(f"{{{sample.stated}}}")
-    unit = None if found is None else _value(found, sample, figures)[1]
+    if found is None or not sample.options:
+        return ""
+    value, unit = _value(found, sample, figures)
+    if not isinstance(value, float):
+        return ""
     stated = _number(written(value, unit))
     said = []
     for letter, option in zip(OPTION_LETTERS, sample.options, strict=False):
@@ -164,6 +178,8 @@ def _value(
 ) -> tuple[_Value, Unit | None]:
     """Look a field up: what it says of which mask."""
     name, first, second = found[1], found[2], found[3]
+    if name == "most":
+        return _largest(sample, figures), None
     figure = figures[int(first) - 1]
     if second is not None:
         return _relative(name, _relation(figure, int(second)))
@@ -177,6 +193,15 @@ def _value(
         case "position":
             return figure.position or "nothing", None
     raise ValueError(f"{found[0]}: no such figure of one mask")
+
+
+def _largest(sample: Sample, figures: Sequence[Measurement]) -> str:
+    """Return the name of the mask that was the last to be larger than all before it."""
+    return [
+        step.name
+        for n, (step, figure) in enumerate(zip(sample.steps, figures, strict=True))
+        if is_largest(figure, figures[:n])
+    ][-1]
 
 
 def _relative(name: str, relation: Relation) -> tuple[_Value, Unit | None]:

@@ -16,7 +16,6 @@ from terrascope.data.proposals import Proposal
 from terrascope.data.samples import Sample, Step, indicator_of
 from terrascope.data.wording import ask
 from terrascope.model.answers import (
-    MEASURED_FIELDS,
     Answer,
     DateAnswer,
     NameAnswer,
@@ -26,6 +25,7 @@ from terrascope.model.answers import (
 )
 from terrascope.model.forms import Form
 from terrascope.model.measurer import MEASURED_FOR
+from terrascope.model.readings import MEASURED_FIELDS
 from terrascope.vocabulary import AnswerKind, QuestionKind, Unit
 
 __all__ = ["Choice", "finish", "shown_fields", "steps_of"]

@@ -23,11 +23,11 @@ from terrascope.data.questions.change import KINDS
 from terrascope.data.rle import Rle
 from terrascope.data.samples import Sample
 from terrascope.data.scenes import ANY_CHANGE, DESTROYED, LabelledScene
-from terrascope.model.answers import measurement_text
 from terrascope.model.figure import Figure
 from terrascope.model.geometry import Geometry
 from terrascope.model.measure import Measurement, position_words
 from terrascope.model.prompts import compose_query
+from terrascope.model.readings import reading_texts
 from terrascope.model.relation import Relation
 from terrascope.model.stacks import Stack, Window
 from terrascope.model.windows import Windows
@@ -409,10 +409,9 @@ def language_batch(
         for sample in make_samples(facts, rng, per_scene, choice=choice)[: count - len(samples)]:
             samples.append(sample)
             figures = facts.measured(tuple((step.name, step.dates) for step in sample.steps))
-            said = [
-                measurement_text(figure, area_unit=sample.area_unit, fields=sample.fields)
-                for figure in figures
-            ]
+            said = reading_texts(
+                figures, area_unit=sample.area_unit, fields=sample.fields, options=sample.options
+            )
             shown = said if measured and sample.fields else None
             response = response_text(sample, figures, shown)
             queries.append(compose_query(tokenizer, windows, 0, sample.asked, response))

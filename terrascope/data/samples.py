@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 
 from terrascope.data.rle import Rle
-from terrascope.model.answers import MEASURED_FIELDS, Answer
+from terrascope.model.answers import Answer
 from terrascope.model.forms import Form
+from terrascope.model.readings import MEASURED_FIELDS
 from terrascope.model.sequences import DatePair
 from terrascope.vocabulary import OPTION_LETTERS, QuestionKind, Unit, image_indicator
 
@@ -64,12 +65,12 @@ class Sample:
     answer : Answer
         The true one.
     fields : tuple of str
-        Of `terrascope.model.answers.MEASURED_FIELDS`: what is shown of a measured mask.
+        Of `terrascope.model.readings.MEASURED_FIELDS`: what is shown of a measured mask.
     area_unit : Unit
         Of areas that are shown.
     stated : str
-        Figure of the trace that an open answer repeats, for instance ``share:1``; empty where
-        the answer is none of the figures.
+        What the trace says that the answer hangs on: a figure as ``share:1``, whether two masks
+        touch as ``touches:2/1``, the largest class as ``most``; empty where it is none of these.
     """
 
     image_id: str

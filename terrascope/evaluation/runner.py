@@ -241,6 +241,7 @@ def _answer(
             threshold=model.config.mask_threshold,
             area_units=[item.area_unit for item in items],
             fields=[item.fields for item in items],
+            options=[item.options for item in items],
         )
     dates = windows.date_count.tolist()
     grammars = [

@@ -11,16 +11,15 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import math
-from collections.abc import Sequence
 from decimal import Decimal
 from types import MappingProxyType
 from typing import TypeAlias
 
-from terrascope.model.measure import Figure, Measurement, Relation
-from terrascope.vocabulary import AnswerKind, Token, Unit
+from terrascope.vocabulary import AnswerKind, Unit
 
 __all__ = [
-    "MEASURED_FIELDS",
+    "BASE",
+    "DIMENSION",
     "Answer",
     "DateAnswer",
     "NameAnswer",
@@ -30,13 +29,9 @@ __all__ = [
     "YesNoAnswer",
     "figure_text",
     "format_answer",
-    "measurement_text",
     "same_answer",
     "to_base",
 ]
-
-MEASURED_FIELDS = ("share", "area", "parts", "position", "relations", "observed")
-"""What can be written of a measurement, in this order."""
 
 _FORMATS = MappingProxyType(
     {
@@ -51,7 +46,7 @@ _FORMATS = MappingProxyType(
 )
 """Characters and decimals of a figure, by unit; a longer figure takes more characters."""
 
-_BASE = MappingProxyType(
+BASE = MappingProxyType(
     {
         None: 1.0,
         Unit.PERCENT: 0.01,
@@ -64,7 +59,7 @@ _BASE = MappingProxyType(
 )
 """Square metres, metres or shares per unit."""
 
-_DIMENSION = MappingProxyType(
+DIMENSION = MappingProxyType(
     {
         None: "count",
         Unit.PERCENT: "share",
@@ -243,9 +238,9 @@ def same_answer(one: Answer, other: Answer) -> bool:
     """
     if not (isinstance(one, NumberAnswer) and isinstance(other, NumberAnswer)):
         return one == other
-    if _DIMENSION[one.unit] != _DIMENSION[other.unit]:
+    if DIMENSION[one.unit] != DIMENSION[other.unit]:
         return False
-    step = max(10.0 ** -_FORMATS[a.unit][1] * _BASE[a.unit] for a in (one, other))
+    step = max(10.0 ** -_FORMATS[a.unit][1] * BASE[a.unit] for a in (one, other))
     return abs(to_base(one) - to_base(other)) <= 0.5 * step * (1 + 1e-9)
 
 
@@ -262,83 +257,7 @@ def to_base(answer: NumberAnswer) -> float:
     value : float
         12.5 % is 0.125.
     """
-    return float(answer.value) * _BASE[answer.unit]
-
-
-def measurement_text(
-    measurement: Measurement,
-    *,
-    area_unit: Unit = Unit.HECTARE,
-    fields: Sequence[str] = MEASURED_FIELDS,
-    tags: bool = True,
-) -> str:
-    """Write what was measured on a mask, as it is put before the language model.
-
-    Parameters
-    ----------
-    measurement : Measurement
-        From `terrascope.model.measure.measure`.
-    area_unit : Unit
-        Of the areas: the one the question asks for.
-    fields : sequence of str
-        Which of `MEASURED_FIELDS` are written; their order is always the same.
-    tags : bool
-        Between ``<measure>`` and ``</measure>``.
-
-    Returns
-    -------
-    text : str
-        Drawn, expected and interval of share and area; parts, place, relations to
-        earlier masks, observed share. Where nothing was observed it says only that.
-
-    Raises
-    ------
-    ValueError
-        If `area_unit` is no unit of area, or a field is unknown.
-    """
-    if _DIMENSION[area_unit] != "area":
-        raise ValueError(f"{area_unit!r} is no unit of area")
-    if not set(fields) <= set(MEASURED_FIELDS):
-        raise ValueError(f"fields {list(fields)}: expected some of {MEASURED_FIELDS}")
-    if measurement.observed:
-        written = _figures(measurement, area_unit)
-        said = "".join(written[name] for name in MEASURED_FIELDS if name in fields)
-    else:
-        said = " nothing observed"
-    return f"{Token.MEASURE}{said}{Token.MEASURE_END}" if tags else said
-
-
-def _figures(measurement: Measurement, area_unit: Unit) -> dict[str, str]:
-    """Write each field."""
-    place = ""
-    if measurement.centroid_yx is not None:
-        row, column = measurement.centroid_yx
-        place = f" position {measurement.position} row {row:.2f} column {column:.2f}"
-    return {
-        "share": _four(" share", measurement.share, Unit.PERCENT),
-        "area": _four(" area", measurement.area_m2, area_unit),
-        "parts": f" parts {figure_text(measurement.parts)}",
-        "position": place,
-        "relations": "".join(_relation(relation) for relation in measurement.relations),
-        "observed": f" observed {figure_text(100 * measurement.observed, Unit.PERCENT)}",
-    }
-
-
-def _four(name: str, figure: Figure, unit: Unit) -> str:
-    """Write a figure as drawn and as expected, and the ends of its interval."""
-    drawn, expected, low, high = (
-        figure_text(value / _BASE[unit], unit)
-        for value in (figure.thresholded, figure.expected, figure.low, figure.high)
-    )
-    return f"{name} {drawn} expected {expected} between {low.partition(' ')[0]} and {high}"
-
-
-def _relation(relation: Relation) -> str:
-    said = f" mask {relation.mask} touches {'yes' if relation.touches else 'no'}"
-    if relation.distance_m is not None and relation.body_distance_m is not None:
-        said += f" distance {figure_text(relation.distance_m, Unit.METRE)}"
-        said += f" without specks {figure_text(relation.body_distance_m, Unit.METRE)}"
-    return said + f" inside {figure_text(100 * relation.overlap, Unit.PERCENT)}"
+    return float(answer.value) * BASE[answer.unit]
 
 
 def _without_zeros(text: str) -> str:

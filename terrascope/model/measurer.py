@@ -10,8 +10,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from terrascope.model.answers import MEASURED_FIELDS, measurement_text
 from terrascope.model.measure import Measurement, measure
+from terrascope.model.readings import MEASURED_FIELDS, measurement_text, read_options
 from terrascope.model.uncertainty import Calibration
 from terrascope.model.windows import Windows
 from terrascope.vocabulary import QuestionKind, Unit
@@ -40,7 +40,7 @@ MEASURED_FOR: Mapping[QuestionKind, tuple[str, ...]] = MappingProxyType(
         QuestionKind.CAPTION: ("share", "position"),
     }
 )
-"""Which of `terrascope.model.answers.MEASURED_FIELDS` are shown for a question; nothing at all
+"""Which of `terrascope.model.readings.MEASURED_FIELDS` are shown for a question; nothing at all
 where a mask is all that is wanted. Training shows these, and now and then all."""
 
 
@@ -115,6 +115,9 @@ class MaskMeasurer:
         What is written of a measurement: for all queries alike, or of each query, by row (the
         last stands for all further ones). A row without any gets no figures; relations to
         earlier masks are measured only where they are written.
+    options : sequence of sequence of str
+        Offered with each query, by row; rows beyond its end have none. Beside a figure stands
+        which of them is nearest.
     related : int
         Earlier masks of the row, the latest ones, to which a mask is related.
 
@@ -130,6 +133,7 @@ class MaskMeasurer:
     threshold: float = 0.5
     area_units: Sequence[Unit] = (Unit.HECTARE,)
     fields: Sequence[str] | Sequence[Sequence[str]] = MEASURED_FIELDS
+    options: Sequence[Sequence[str]] = ()
     related: int = 2
     measurements: dict[tuple[int, int], Measurement] = dataclasses.field(
         default_factory=dict, init=False
@@ -176,10 +180,22 @@ class MaskMeasurer:
             ),
         )
         self.measurements[event.row, event.order] = found
-        unit = self.area_units[min(event.row, len(self.area_units) - 1)]
         if not fields:
             return []
-        return self.encode(measurement_text(found, area_unit=unit, fields=fields))
+        before = [
+            self.measurements[one.row, one.order]
+            for one in earlier
+            if (one.row, one.order) in self.measurements
+        ]
+        offered = self.options[event.row] if event.row < len(self.options) else ()
+        text = measurement_text(
+            found,
+            area_unit=self.area_units[min(event.row, len(self.area_units) - 1)],
+            fields=fields,
+            options=read_options(offered),
+            earlier=before,
+        )
+        return self.encode(text)
 
     def _fields(self, row: int) -> Sequence[str]:
         """Return what is written for a row."""

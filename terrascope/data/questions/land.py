@@ -174,7 +174,8 @@ def propose_compare(facts: Facts, rng: np.random.Generator) -> Proposal | None:
         truth=one if shares[0] > shares[1] else other,
         answer=AnswerKind.CLASS,
         steps=((one, (-1, date)), (other, (-1, date))),
-        closing=f"{one} {{share:1}} {other} {{share:2}}",
+        closing=f"{one} {{share:1}} {other} {{share:2}} most {{most}}",
+        stated="most",
         names=(one, other),
     )
 
@@ -309,7 +310,8 @@ def propose_classify(facts: Facts, rng: np.random.Generator) -> Proposal | None:
         truth=ranked[0],
         answer=AnswerKind.CLASS,
         steps=tuple((name, (-1, date)) for name in sorted(ranked)),
-        closing=said,
+        closing=f"{said} most {{most}}",
+        stated="most",
     )
 
 

@@ -98,6 +98,7 @@ def _touch(
             answer=AnswerKind.YES_NO,
             steps=(one, other),
             closing="touches {touches:2/1} distance {distance:2/1}",
+            stated="touches:2/1",
         )
     return None
 

@@ -19,10 +19,10 @@ from terrascope.data.questions.segment import segmentation_sample
 from terrascope.data.rle import decode_mask
 from terrascope.data.samples import Sample
 from terrascope.data.scenes import LabelledScene
-from terrascope.model.answers import measurement_text
 from terrascope.model.measure import measure
 from terrascope.model.measurer import MaskMeasurer, valid_pixels
 from terrascope.model.processing_terrascope import TerrascopeProcessor
+from terrascope.model.readings import measurement_text
 from terrascope.model.uncertainty import Calibration
 
 from .ground import SIDE, TOKENIZER, make_scene, tiny_model

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections import Counter
 
@@ -35,6 +36,7 @@ from terrascope.model.answers import OptionAnswer, format_answer
 from terrascope.model.grammar import Grammar, Words, parse_answer
 from terrascope.model.measurer import MEASURED_FOR
 from terrascope.model.processing_terrascope import TerrascopeProcessor
+from terrascope.model.readings import read_options
 from terrascope.vocabulary import OPTION_LETTERS, AnswerKind, QuestionKind, Unit
 
 from .ground import SIDE, TOKENIZER, make_scene
@@ -245,7 +247,7 @@ def test_an_open_figure_is_the_one_that_was_measured(
         wrong[0][:10] = False
         figures = measure_masks(wrong, sample.steps, windows, 0)
         text = response_text(sample, figures, [""] * len(wrong))
-        said = stated_answer(sample, figures)
+        said = format_answer(stated_answer(sample, figures))
         assert f"<answer>{said}</answer>" in text
         if sample.kind is QuestionKind.COVERAGE and sample.task == "CA":
             seen = scene.observed[sample.steps[0].dates[1]]
@@ -253,6 +255,38 @@ def test_an_open_figure_is_the_one_that_was_measured(
             assert float(said.partition(" ")[0]) == pytest.approx(expected, abs=0.0501)
             done += 1
     assert done > 5
+
+
+def test_an_answer_follows_the_masks_not_the_truth(
+    asked: list[tuple[LabelledScene, Sample]],
+) -> None:
+    followed = Counter()
+    for scene, one in asked:
+        options = ("005.0 %", "020.0 %", "045.0 %", "080.0 %") if one.task == "CA" else one.options
+        if one.task not in ("CA", "CR", "BRD") or not options:
+            continue
+        truth = OptionAnswer("D") if one.task == "CA" else one.answer
+        sample = dataclasses.replace(one, options=options, answer=truth)
+        windows = TerrascopeProcessor(size_px=SIDE)([scene.window])
+        drawn = [np.roll(decode_mask(step.mask), (5, 9), (0, 1)) for step in sample.steps]
+        drawn[0][: SIDE // 2] = False
+        figures = measure_masks(drawn, sample.steps, windows, 0)
+        seen = scene.observed[sample.steps[0].dates[1]]
+        shares = [float((mask & seen).sum() / seen.sum()) for mask in drawn]
+        if sample.task == "CA":
+            apart = [abs(float(o.partition(" ")[0]) / 100 - shares[0]) for o in sample.options]
+            expected = sample.options[int(np.argmin(apart))]
+        elif sample.task == "CR":
+            expected = sample.steps[int(np.argmax(shares))].name
+        else:
+            masks = [mask & seen for mask in drawn]
+            near = ndimage.binary_dilation(masks[0], np.ones((3, 3))) & masks[1]
+            expected = "yes" if near.any() else "no"
+        letter = OPTION_LETTERS[sample.options.index(expected)]
+        assert stated_answer(sample, figures) == OptionAnswer(letter)
+        followed[sample.task, stated_answer(sample, figures) == sample.answer] += 1
+    assert len({task for task, _ in followed}) == 3
+    assert sum(count for (_, is_true), count in followed.items() if not is_true) > 3
 
 
 def test_segmentation_asks_for_what_is_there_and_a_little_that_is_not() -> None:
@@ -295,7 +329,7 @@ def test_letters_and_ranks_are_uniform(offered: list[Sample]) -> None:
     for group, count in ((four, 4), (two, 2)):
         letters = Counter(s.answer.letter for s in group)
         assert stats.chisquare([letters[a] for a in OPTION_LETTERS[:count]]).pvalue > 1e-3
-    numbers = [s for s in four if s.stated]
+    numbers = [s for s in four if read_options(s.options)]
     assert len(numbers) > 2000
     ranks = Counter(
         sorted(figures_of(s)).index(figures_of(s)[OPTION_LETTERS.index(s.answer.letter)])
@@ -305,7 +339,7 @@ def test_letters_and_ranks_are_uniform(offered: list[Sample]) -> None:
 
 
 def test_no_rule_about_the_options_beats_chance(offered: list[Sample]) -> None:
-    numbers = [s for s in offered if s.stated]
+    numbers = [s for s in offered if read_options(s.options)]
     rules = {
         "first": lambda values: 0,
         "least": lambda values: int(np.argmin(values)),
@@ -340,7 +374,7 @@ def test_no_class_is_the_likelier_answer(offered: list[Sample], task: str) -> No
 
 def test_options_are_apart(offered: list[Sample]) -> None:
     for sample in offered:
-        if sample.stated:
+        if read_options(sample.options):
             for a, b in itertools.combinations(figures_of(sample), 2):
                 assert abs(a - b) >= (SEPARATION - 0.02) * max(a, b)
 

@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from terrascope.model.answers import (
-    MEASURED_FIELDS,
     Answer,
     DateAnswer,
     NameAnswer,
@@ -22,13 +21,13 @@ from terrascope.model.answers import (
     YesNoAnswer,
     figure_text,
     format_answer,
-    measurement_text,
     same_answer,
     to_base,
 )
 from terrascope.model.forms import Form, parse_answer
 from terrascope.model.geometry import Geometry
 from terrascope.model.measure import Measurement, measure
+from terrascope.model.readings import MEASURED_FIELDS, measurement_text
 from terrascope.model.tokenization_nano import NanoTokenizer
 from terrascope.vocabulary import AnswerKind, Unit
 

@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from terrascope.model.answers import measurement_text
 from terrascope.model.geometry import Geometry
 from terrascope.model.measure import measure
 from terrascope.model.measurer import MaskMeasurer, valid_pixels
 from terrascope.model.processing_terrascope import Stack, TerrascopeProcessor, Window, Windows
+from terrascope.model.readings import measurement_text
 from terrascope.model.tokenization_nano import NanoTokenizer
 from terrascope.model.uncertainty import Calibration
 from terrascope.vocabulary import Token, Unit
