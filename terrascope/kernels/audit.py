@@ -1,4 +1,17 @@
-"""What a screen gives up, estimated from a stratified random sample of what it left out."""
+"""What a screen gives up, estimated from a stratified random sample of what it left out.
+
+How well that can be known has a floor. Let n windows be looked at among N that were left out, of
+which a share p holds a change, and let the recall be R. Where the score says nothing of which
+windows these are, no unbiased estimator has an interval narrower than (to first order)::
+
+    half-width = z R (1 - R) sqrt((1 - p) / (n p) * (1 - n / N))
+
+At n = 200 and 90 % that is 0.10 or less where R (1 - R) <= 0.86 sqrt(p / (1 - p)): at R = 0.5 from
+p = 7.8 % on; at p = 5 % it is 0.13, whatever the allocation. A score with skill lowers the floor
+(`least_half_width`), and the allocation here comes close to it; ``benchmarks/audit_recall.py``
+prints which screens reach 0.10. Those that do not need more windows, and an estimate says how
+many (`RecallEstimate.wanted`).
+"""
 
 from __future__ import annotations
 
@@ -9,7 +22,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["RecallEstimate", "Stratum", "allocate", "estimate_recall"]
+__all__ = ["RecallEstimate", "Stratum", "allocate", "estimate_recall", "least_half_width"]
+
+_HALF_WIDTH = 0.1
+"""Of an interval that says enough."""
+_FIRST = 200
+"""Windows to begin an audit with."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +67,9 @@ class RecallEstimate:
         Estimated windows with a change among those left out.
     drawn : int
         Windows looked at for it.
+    wanted : int
+        About how many would have to be, for an interval of 0.1 to either side, if what was seen
+        is like the rest; `drawn` where it is no wider.
     """
 
     recall: float
@@ -56,6 +77,7 @@ class RecallEstimate:
     high: float
     missed: float
     drawn: int
+    wanted: int = 0
 
 
 def allocate(sizes: Sequence[int], expected: Sequence[float], total: int) -> list[int]:
@@ -137,7 +159,7 @@ def estimate_recall(
     if not total:
         return RecallEstimate(1.0 if found else math.nan, 1.0, 1.0, 0.0, 0)
     if not drawn:
-        return RecallEstimate(math.nan, 0.0, 1.0, math.nan, 0)
+        return RecallEstimate(math.nan, 0.0, 1.0, math.nan, 0, min(total, _FIRST))
     size = np.array([s.size for s in known], np.float64)
     n = np.array([s.drawn for s in known], np.float64)
     hits = np.array([s.hits for s in known], np.float64)
@@ -150,8 +172,55 @@ def estimate_recall(
     most, least = max(total * high, seen), max(total * low, seen)
     missed = total * share
     if found + missed == 0:
-        return RecallEstimate(math.nan, 0.0, 1.0, 0.0, drawn)
-    return RecallEstimate(recall(missed), recall(most), recall(least), missed, drawn)
+        return RecallEstimate(math.nan, 0.0, 1.0, 0.0, drawn, drawn)
+    low, high = recall(most), recall(least)
+    # Widths of such intervals go with the root of the sample, and vanish where all is looked at.
+    excess = max(((high - low) / 2 / _HALF_WIDTH) ** 2, 1.0)
+    wanted = math.ceil(excess * drawn / (1 + (excess - 1) * drawn / total))
+    return RecallEstimate(recall(missed), low, high, missed, drawn, max(wanted, drawn))
+
+
+def least_half_width(
+    found: int, changed: Sequence[float], drawn: int, *, confidence: float = 0.9
+) -> float:
+    """Return the floor below which no audit of a size can bring the interval of a recall.
+
+    Parameters
+    ----------
+    found : int
+        Windows with a change among those that were let through.
+    changed : sequence of float
+        Probability, of each window that was left out, that it holds a change: all that can be
+        known of it beforehand.
+    drawn : int
+        Windows that are looked at among them, 1 at least.
+    confidence : float
+        Of the interval, between 0 and 1.
+
+    Returns
+    -------
+    half_width : float
+        Of the recall, to first order: from the least variance, expected over what may have
+        happened, that any unbiased estimator and any way to draw have [1]_.
+
+    Raises
+    ------
+    ValueError
+        If nothing is drawn, or no window can hold a change.
+
+    References
+    ----------
+    .. [1] Godambe and Joshi (1965), Ann. Math. Stat. 36, 1707-1722; Saerndal, Swensson and
+       Wretman (1992), Model Assisted Survey Sampling, 12.2.
+    """
+    p = np.clip(np.asarray(changed, np.float64), 0, 1)
+    missed = float(p.sum())
+    if drawn < 1 or missed <= 0:
+        raise ValueError(f"{drawn} drawn, {missed:g} changes expected: expected more than none")
+    spread = p * (1 - p)
+    variance = max(float(np.sqrt(spread).sum()) ** 2 / drawn - float(spread.sum()), 0.0)
+    recall = found / (found + missed)
+    return _quantile(confidence) * recall * (1 - recall) * math.sqrt(variance) / missed
 
 
 def _wilson(

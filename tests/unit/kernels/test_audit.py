@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from terrascope.kernels.audit import Stratum, allocate, estimate_recall
+from terrascope.kernels.audit import Stratum, allocate, estimate_recall, least_half_width
 
 POPULATIONS = {
     "as a screen leaves it": (300, (3000, 800, 300, 100), (0.004, 0.02, 0.06, 0.2)),
@@ -71,3 +71,65 @@ def test_a_sample_is_shared_out_whole(sizes: list[int], total: int, data: st.Dat
     assert all(0 <= n <= size for n, size in zip(drawn, sizes, strict=True))
     if total >= 2 * len(sizes):
         assert all(n >= min(2, size) for n, size in zip(drawn, sizes, strict=True))
+
+
+def test_the_floor_is_the_spread_of_a_plain_random_sample_where_scores_say_nothing() -> None:
+    """Of 1,425 windows 71 changed, 75 were found among as many: R = 0.51, p = 5 %."""
+    found, size, changed, drawn = 75, 1425, 71, 200
+    floor = least_half_width(found, [changed / size] * size, drawn)
+    p, recall = changed / size, found / (found + changed)
+    by_hand = 1.6449 * recall * (1 - recall) * math.sqrt((1 - p) / (drawn * p) * (1 - drawn / size))
+    assert floor == pytest.approx(by_hand, rel=1e-3)
+    assert floor == pytest.approx(0.118, abs=0.001)
+    rng = np.random.default_rng(2)
+    hits = rng.hypergeometric(changed, size - changed, drawn, 40_000)
+    slope = recall * (1 - recall) / changed  # of the recall in what is missed
+    assert 1.6449 * slope * np.std(hits / drawn * size) == pytest.approx(floor, rel=0.02)
+    with pytest.raises(ValueError, match="more than none"):
+        least_half_width(3, [0.0, 0.0], 10)
+
+
+def test_skill_lowers_the_floor() -> None:
+    even = least_half_width(100, [0.05] * 1000, 200)
+    skilled = least_half_width(100, [0.23] * 200 + [0.005] * 800, 200)
+    assert skilled < 0.8 * even
+    assert least_half_width(100, [1.0] * 20 + [0.0] * 980, 20) == 0.0
+
+
+@pytest.mark.parametrize("share", [0.05, 0.1])
+def test_a_screen_without_skill_is_known_as_well_as_can_be(share: float) -> None:
+    """One stratum, half of all windows let through; below 7.8 % of change 0.10 is out of reach."""
+    size, drawn = 3000, 200
+    found = round(size * share)
+    rng = np.random.default_rng(8)
+    covered, halves, wanted = [], [], []
+    for _ in range(1500):
+        changed = int(rng.binomial(size, share))
+        hits = int(rng.hypergeometric(changed, size - changed, drawn))
+        estimate = estimate_recall(found, [Stratum(size, drawn, hits)])
+        covered.append(estimate.low <= found / (found + changed) <= estimate.high)
+        halves.append((estimate.high - estimate.low) / 2)
+        wanted.append(estimate.wanted)
+    floor = least_half_width(found, [share] * size, drawn)
+    assert 0.85 <= np.mean(covered) <= 0.95
+    assert np.median(halves) == pytest.approx(floor, rel=0.1)
+    assert (floor > 0.10) == (share < 0.078)
+    assert (np.median(wanted) > drawn) == (share < 0.078)
+
+
+def test_an_audit_of_the_size_that_is_asked_for_is_narrow_enough() -> None:
+    size, share, found = 3000, 0.05, 150
+    rng = np.random.default_rng(4)
+
+    def audit(drawn: int) -> tuple[float, int]:
+        changed = round(size * share)
+        hits = rng.hypergeometric(changed, size - changed, drawn, 400)
+        said = [estimate_recall(found, [Stratum(size, drawn, int(h))]) for h in hits]
+        halves = [(one.high - one.low) / 2 for one in said]
+        return float(np.median(halves)), int(np.median([one.wanted for one in said]))
+
+    wide, wanted = audit(200)
+    assert wide > 0.11
+    assert wanted > 200
+    narrow, _ = audit(wanted)
+    assert narrow == pytest.approx(0.10, rel=0.05)
