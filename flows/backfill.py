@@ -58,6 +58,10 @@ def backfill(
                 else:
                     run_steps(run, executor)
             report_progress("backfill", number, len(targets))
+        for target in job.misnamed():
+            run = job.run(target)
+            with _remembered([]), run.logged():
+                run_steps(run, executor)
         run = job.last_run()
         with _remembered(lacking if job.folded else []), run.logged():
             run_steps(run, executor)

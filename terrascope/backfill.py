@@ -2,9 +2,11 @@
 
 All runs share the monitor file's grid and its cube, so a baseline that two of them compare with
 is read once. Each publishes into ``OUT/periods/FIRST_LAST/``, what a live run of that period
-publishes. In the end the newest period is published in ``OUT`` itself, as the live run would have
-left it; what has to see all dates in their order is done there, once. So with alerts the cube is
-filled month by month, in any order, and that last run folds the alerts of the whole range.
+publishes. Events are named as they would be by runs in order of time: a period that was published
+before an earlier one was known is published again. In the end the newest period is published in
+``OUT`` itself, as the live run would have left it; what has to see all dates in their order is
+done there, once. So with alerts the cube is filled month by month, in any order, and that last
+run folds the alerts of the whole range.
 
 Nothing records how far a backfill has come but the cube's ledgers and the products themselves.
 One that was killed is started again and does what is missing.
@@ -140,6 +142,32 @@ class Backfill:
         """
         folder = self.output / "periods" / target.replace("/", "_")
         return self._like_the_first(MonitorRun.open(self.file, target=target, folder=folder))
+
+    def misnamed(self) -> tuple[str, ...]:
+        """Return the periods whose events bear names that earlier periods have changed since.
+
+        Returns
+        -------
+        targets : tuple of str
+            To be run again, which only publishes them; none where `folded`.
+
+        Raises
+        ------
+        ProductError
+            If what earlier runs noted of their events cannot be read.
+        """
+        from terrascope.products.history import TRACKS_FOLDER, names_over_time, names_published
+
+        if self.folded:
+            return ()
+        names = dict(names_over_time(self.output / TRACKS_FOLDER))
+        found = []
+        for target in self.targets:
+            run_id = target.replace("/", "_")
+            published = names_published(self.output / "periods" / run_id)
+            if published is not None and published != names.get(run_id):
+                found.append(target)
+        return tuple(found)
 
     def last_run(self) -> MonitorRun:
         """Return the run that ends the backfill, with its products in the output folder.

@@ -24,6 +24,7 @@ from terrascope.products.answers import answer_questions, write_answers
 from terrascope.products.events import find_events, write_events
 from terrascope.products.figures import Marker, ReportFigures, draw_overview
 from terrascope.products.ground import Ground, write_ground
+from terrascope.products.history import TRACKS_FOLDER, name_events
 from terrascope.products.layers import ALERT_LAYERS, ALL_LAYERS, LAYERS, MODEL_LAYERS
 from terrascope.products.mosaic import mosaic_crs, mosaic_grid, write_maps
 from terrascope.products.overview import Overview
@@ -47,6 +48,7 @@ __all__ = [
     "StoreLayers",
     "completeness",
     "cube_records",
+    "map_records",
     "publish_run",
     "quarantined",
     "source_commit",
@@ -145,7 +147,7 @@ def cube_records(run: MonitorRun) -> list[Record]:
 
 
 def completeness(run: MonitorRun, records: Sequence[Record]) -> s.Completeness:
-    """Count the work items that are in the cube, of those that have a scene.
+    """Count the work items that are committed, of those that have a scene.
 
     Parameters
     ----------
@@ -157,14 +159,42 @@ def completeness(run: MonitorRun, records: Sequence[Record]) -> s.Completeness:
     Returns
     -------
     completeness : Completeness
-        Work whose every scene failed is not committed.
+        Of cubes, screen or alerts, and model. Work whose every scene failed, and a tile that
+        failed whatever was tried, are not committed.
     """
-    planned = sum(map(len, run.plans.values()))
-    return s.Completeness(sum(record.done for record in records), planned)
+    seen = {i.tile.id for plan in run.plans.values() for b in plan.batches() for i in b.items}
+    stages = 1 if run.settings.model is None else 2
+    made = [record for record in map_records(run) if record.tile in seen]
+    planned = sum(map(len, run.plans.values())) + stages * len(seen)
+    return s.Completeness(sum(record.done for record in (*records, *made)), planned)
+
+
+def map_records(run: MonitorRun) -> list[Record]:
+    """Read what the ledgers say of the maps: of the screen or the alerts, and of the model.
+
+    Parameters
+    ----------
+    run : MonitorRun
+        Planned.
+
+    Returns
+    -------
+    records : list of Record
+        One per tile of the area and stage.
+    """
+    asked = {tile.id for tile in run.tiles}
+    plans = [run.screen_plan, *([] if run.settings.model is None else [run.map_plan])]
+    return [
+        record
+        for plan in plans
+        for zone in sorted({tile.zone for tile in run.tiles})
+        for record in run.store.records(plan.result_group(zone)).values()
+        if record.tile in asked
+    ]
 
 
 def quarantined(run: MonitorRun, records: Sequence[Record]) -> tuple[Quarantine, ...]:
-    """List everything that was left out, from the search and from the cubes' ledgers.
+    """List everything that was left out: scenes by search and cubes, tiles that failed.
 
     Parameters
     ----------
@@ -178,7 +208,7 @@ def quarantined(run: MonitorRun, records: Sequence[Record]) -> tuple[Quarantine,
     quarantined : tuple of Quarantine
         Sorted, each once.
     """
-    found = {q for record in records for q in record.quarantines}
+    found = {q for record in (*records, *map_records(run)) for q in record.quarantines}
     return tuple(sorted(found | set(run.found.skipped)))
 
 
@@ -202,7 +232,8 @@ def publish_run(run: MonitorRun) -> s.RunSummary:
         tags = {"TERRASCOPE_MONITOR": run.settings.name, "TERRASCOPE_TARGET": run.settings.run_id}
         write_maps(source, staging / "maps", aoi=run.aoi, crs=crs, tags=tags)
         scenes = _scenes_by_tile(run)
-        events = find_events(source, min_area_ha=run.settings.min_area_ha, items=scenes)
+        patches = find_events(source, min_area_ha=run.settings.min_area_ha, items=scenes)
+        events = name_events(patches, run.output / TRACKS_FOLDER, run.settings.run_id)
         write_events(events, staging)
         write_ground(staging, _ground(run, scenes))
         summary = _answered(run, staging, summarise(run, source, events))
@@ -308,7 +339,7 @@ def summarise(run: MonitorRun, source: StoreLayers, events: geopandas.GeoDataFra
         quality=s.DataQuality(
             quarantined(run, records),
             _radiometry_notes(run, used),
-            run.notes,
+            (*run.notes, *_beside_the_alerts(run, events)),
             _mask_shares(records),
         ),
         regions=_region_totals(run, regions, events),
@@ -412,6 +443,20 @@ def _radiometry_notes(run: MonitorRun, used: Sequence[int]) -> tuple[str, ...]:
     return tuple(f"{note} ({count} scenes)" for note, count in sorted(counts.items()))
 
 
+def _beside_the_alerts(run: MonitorRun, events: geopandas.GeoDataFrame) -> tuple[str, ...]:
+    """Say what the model thinks of the alerts, which it does not change."""
+    if run.settings.alerts is None or run.settings.model is None:
+        return ()
+    seen = events["model_probability_mean"].to_numpy()
+    looked, agreed = int(np.isfinite(seen).sum()), int((seen >= 0.5).sum())
+    told = (
+        "alerts are folded from what the screen sees on each date; the model's probability stands "
+        f"beside them and changes none: of {len(events):,} events it looked at {looked:,}, and "
+        f"in {agreed:,} of these it sees change (0.5 or more on average)"
+    )
+    return (told,)
+
+
 def _mask_shares(records: Sequence[Record]) -> Mapping[str, float]:
     """Which cloud mask saw the optical observations, by pixels of all periods."""
     sums = {"scl": 0, "spectral": 0, "none": 0}
@@ -438,7 +483,8 @@ def _ground(run: MonitorRun, scenes: Mapping[Tile, Sequence[str]]) -> Ground:
     from terrascope.monitor.reason.plan import reliability_of
 
     items = {tile: scenes.get(tile, ()) for tile in run.tiles}
-    looked = None if run.reasoning is None else reliability_of(run.reasoning.folder)
+    fused = run.reasoning is not None and run.settings.alerts is None
+    looked = reliability_of(run.reasoning.folder) if run.reasoning and fused else None
     return Ground(run.aoi, run.regions, items, SCREEN, looked)
 
 
@@ -448,7 +494,7 @@ def _answered(run: MonitorRun, staging: Path, summary: s.RunSummary) -> s.RunSum
         return summary
     known = read_known(staging, json.loads(summary.to_json()))
     rows = answer_questions(run.settings.questions, known)
-    model = run.reasoning
+    model = run.reasoning if run.settings.alerts is None else None  # alerts are the screen's
     write_answers(staging, rows, known, model=None if model is None else model.weights)
     return dataclasses.replace(summary, answers=rows)
 

@@ -152,13 +152,14 @@ def _facts(
     earliest[earliest == np.iinfo(np.int64).max] = -1
     probability = pixels("change_probability", np.nan).astype(np.float64)
     confidence = pixels("confidence", np.nan).astype(np.float64)
+    model = pixels("model_probability", np.nan).astype(np.float64)
     largest = np.full(size, -np.inf)
     np.fmax.at(largest, label, probability)
     numbers, first = np.unique(label, return_index=True)
     total = np.bincount(label, area, size)
     sums = [
         np.bincount(label, weights, size)
-        for values in (probability, confidence)
+        for values in (probability, confidence, model)
         for weights in (np.nan_to_num(values), ~np.isnan(values))
     ]
     for number, at in zip(numbers.tolist(), first.tolist(), strict=True):
@@ -172,6 +173,7 @@ def _facts(
                 "detected_on": int(earliest[number]),
                 "probability": (sums[0][number], sums[1][number], float(largest[number])),
                 "confidence": (sums[2][number], sums[3][number]),
+                "model": (sums[4][number], sums[5][number]),
             },
         )
 

@@ -38,12 +38,17 @@ _COLUMNS = {
     "probability_mean": pa.float64(),
     "probability_max": pa.float64(),
     "confidence_mean": pa.float64(),
+    "model_probability_mean": pa.float64(),
     "detected_on": pa.string(),
     "lon": pa.float64(),
     "lat": pa.float64(),
     "bbox": pa.list_(pa.float64()),
     "tiles": pa.list_(pa.string()),
     "items": pa.list_(pa.string()),
+    "patch_id": pa.string(),
+    "first_seen": pa.string(),
+    "parents": pa.list_(pa.string()),
+    "absorbed": pa.list_(pa.string()),
 }
 
 
@@ -68,11 +73,14 @@ def find_events(
     -------
     events : geopandas.GeoDataFrame
         EPSG:4326, sorted by `event_id`, the same whatever the order of the tiles.
-        Columns: `event_id` (tile, row and column of the first pixel, so the same in
-        every run that maps the same ground), `status` and `kind` (names in lower
+        Columns: `event_id` and `patch_id` (tile, row and column of the first pixel, so
+        the same in every run that maps the same ground; `event_id` becomes a name that
+        lasts, and `first_seen`, `parents` and `absorbed` say of what, by
+        `terrascope.products.history.name_events`), `status` and `kind` (names in lower
         case; the highest status, the kind with the largest area), `kind_share` (of
         the area), `area_m2` and `area_ha` (geodesic), `probability_mean`,
-        `probability_max`, `confidence_mean` (NaN where unknown), `detected_on`
+        `probability_max`, `confidence_mean`, `model_probability_mean` (of the pixels at
+        which a model looked; all NaN where unknown), `detected_on`
         (earliest, ISO date or None), `lon`, `lat` (centroid, or a point inside
         where the centroid is outside), `bbox` (west, south, east, north; west >
         east across the antimeridian), `tiles`, `items` (sorted lists of str),
@@ -137,8 +145,9 @@ def _event(
     tiles = sorted({part.tile for part in group})
     geometry = _geometry(group)
     lon, lat = _point(geometry)
+    place = f"{first.tile.id}-{first.first // width:04d}-{first.first % width:04d}"
     return {
-        "event_id": f"{first.tile.id}-{first.first // width:04d}-{first.first % width:04d}",
+        "event_id": place,
         "status": Status(max(part.status for part in group)).name.lower(),
         "kind": KINDS[kind].name.lower(),
         "kind_share": float(by_kind[kind] / area),
@@ -147,12 +156,17 @@ def _event(
         "probability_mean": _mean([part.probability[:2] for part in group]),
         "probability_max": _largest([part.probability[2] for part in group]),
         "confidence_mean": _mean([part.confidence for part in group]),
+        "model_probability_mean": _mean([part.model for part in group]),
         "detected_on": str(dt.date(1970, 1, 1) + dt.timedelta(min(days))) if days else None,
         "lon": lon,
         "lat": lat,
         "bbox": [round(value, 7) for value in lonlat_bounds(geometry)],
         "tiles": [tile.id for tile in tiles],
         "items": sorted({item for tile in tiles for item in items.get(tile, ())}),
+        "patch_id": place,
+        "first_seen": None,
+        "parents": [],
+        "absorbed": [],
         "geometry": geometry,
     }
 

@@ -41,6 +41,8 @@ class Part:
         Sum, count and maximum of the change probability.
     confidence : tuple of float
         Sum and count.
+    model : tuple of float
+        Sum and count of the model's probability; a count of 0 where it did not look.
     outline : shapely.Geometry
         In the zone's CRS.
     """
@@ -53,6 +55,7 @@ class Part:
     detected_on: int
     probability: tuple[float, float, float]
     confidence: tuple[float, float]
+    model: tuple[float, float]
     outline: shapely.Geometry
 
 

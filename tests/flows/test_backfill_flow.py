@@ -31,8 +31,13 @@ def products(folder: Path) -> dict[str, bytes]:
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in sorted(folder.rglob("*"))
         if path.is_file()
-        and path.relative_to(folder).parts[0] not in ("cube", "periods", "run.json")
+        and path.relative_to(folder).parts[0] not in ("cube", "periods", "run.json", "tracks")
     }
+
+
+def tracks(output: Path) -> dict[str, bytes]:
+    """What each run noted of its patches, from which events take lasting names."""
+    return {path.name: path.read_bytes() for path in sorted((output / "tracks").iterdir())}
 
 
 def arrays(output: Path) -> dict[str, np.ndarray]:
@@ -86,6 +91,8 @@ def assert_same(output: Path, live: Path, left: dict[str, dict[str, bytes]]) -> 
         assert found.keys() == expected.keys()
         assert [path for path in expected if found[path] != expected[path]] == []
     assert products(output) == products(live)
+    assert tracks(output) == tracks(live)
+    assert len(tracks(live)) == len(left)
     assert_arrays_same(output, live)
 
 
@@ -127,6 +134,20 @@ def test_another_order_is_the_same_as_live(
     ]
     assert areas == sorted(areas)
     assert areas[0] < areas[-1]
+    seen = [
+        json.loads((output / "periods" / name / "events.geojson").read_text())["features"]
+        for name in sorted(left)
+    ]
+    facts = [[(one["id"], one["properties"]["first_seen"]) for one in found] for found in seen]
+    assert len(facts[0]) == 1
+    assert facts[0][0][1] == "2024-04-30"
+    assert facts == [facts[0]] * 3  # the same event, known since April, in the newest run too
+    assert job.misnamed() == ()
+    attempts = [
+        len(json.loads((output / "periods" / name / "run.json").read_text())["attempts"])
+        for name in sorted(left)
+    ]
+    assert attempts == [1, 2, 2]  # those published before April was known, once more
 
 
 def test_alerts_are_folded_once_over_all_dates(

@@ -50,7 +50,7 @@ def test_the_layers_of_a_run(run: MonitorRun) -> None:
 
 def test_what_the_report_says(run: MonitorRun) -> None:
     report = json.loads((run.output / "report.json").read_text(encoding="utf-8"))
-    assert report["completeness"] == {"committed": 2, "planned": 2, "share": 1.0}
+    assert report["completeness"] == {"committed": 3, "planned": 3, "share": 1.0}
     assert report["quality"]["masks"] in ({}, {"scl": 1.0})
     text = json.dumps(report)
     assert str(run.output.parent) not in text
@@ -84,7 +84,7 @@ def test_failed_work_is_not_complete_and_is_listed(run: MonitorRun) -> None:
         assert place in run.store.records(group)
         records = cube_records(run)
         share = completeness(run, records)
-        assert (share.committed, share.planned) == (1, 2)
+        assert (share.committed, share.planned) == (2, 3)
         assert quarantined(run, records) == (cause,)
     finally:
         with run.store.begin() as write:
