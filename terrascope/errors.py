@@ -9,6 +9,7 @@
     * RadiometryError   a scene's numbers contradict what its metadata state
     * StoreError        the cube could not be opened, written or committed
     * ModelError        a model could not be loaded or run
+    * WorkerError       the machines that do the work are gone, or die of it
     * ProductError      a map, a table or a report could not be written
     * IncompleteError   the run ended below `minimum_completeness`
 
@@ -33,6 +34,7 @@ __all__ = [
     "ReadError",
     "StoreError",
     "TerrascopeError",
+    "WorkerError",
 ]
 
 
@@ -158,6 +160,10 @@ class StoreError(TerrascopeError):
 
 class ModelError(TerrascopeError):
     """A model could not be loaded or run."""
+
+
+class WorkerError(TerrascopeError):
+    """The scheduler or the workers are gone, or the work at hand ends them."""
 
 
 class ProductError(TerrascopeError):

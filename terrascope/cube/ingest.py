@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from terrascope.cube.block import Block, as_quarantine, compute_block
-from terrascope.cube.executor import Executor
+from terrascope.cube.executor import Executor, cause_of
 from terrascope.cube.extent import covered_window, is_empty
 from terrascope.cube.memory import block_budget, block_cache_mb, release_large_arrays
 from terrascope.cube.plan import BLOCK_TILES, Batch, CubePlan, WorkItem
@@ -404,11 +404,55 @@ def ingest_batch(
     units = list(_units(todo, keys, table, spec, budget, before))
     with store.begin() as write:
         fork = write.fork()
-        calls = ((unit, spec, reader, fork, group, budget) for unit in units)
-        written = list(executor.run(_write_unit, calls))
+        written = list(
+            _persist(executor, [(unit, spec, reader, fork, group, budget) for unit in units])
+        )
         records = [record for _, unit_records in written for record in unit_records]
         write.commit([fork for fork, _ in written], {group: records}, message=str(batch))
     return IngestCounts(len(batch.items), len(todo), len(batch.items) - len(todo))
+
+
+def _persist(
+    executor: Executor, calls: Sequence[tuple[Any, ...]]
+) -> Iterator[tuple[Fork, list[Record]]]:
+    """Write all units; of one that fails as a whole, the tiles one by one; then give them up."""
+    apart: list[tuple[Any, ...]] = []
+
+    def set_apart(call: tuple[Any, ...], error: Exception) -> tuple[Fork, list[Record]]:
+        unit, *rest = call
+        if len(unit.targets) == 1:
+            return _give_up(call, error)
+        apart.extend(
+            (dataclasses.replace(unit, targets=(target,)), *rest) for target in unit.targets
+        )
+        return rest[2], []
+
+    yield from executor.run(_write_unit, calls, give_up=set_apart)
+    yield from executor.run(_write_unit, apart, give_up=_give_up)
+
+
+def _give_up(call: tuple[Any, ...], error: Exception) -> tuple[Fork, list[Record]]:
+    """Record a tile whose work fails whatever is tried, and mark its pixels as failed."""
+    unit, spec, _, fork, group, _ = call
+    target, period = unit.targets[0], unit.period
+    cause = f"tile {target.tile} could not be made for {period.id}: {cause_of(error)}"
+    quarantine = Quarantine(target.tile.id, "*", cause)
+    record = Record(
+        target.key,
+        target.tile.id,
+        period.index,
+        state="failed",
+        items=len(target.items),
+        quarantines=(quarantine,),
+    )
+    if target.former_scenes:
+        return fork, [record]  # what an earlier run could read stays
+    fork.forget(group, target.tile, period.index)
+    writer = _open_writer(spec, fork, group, target.tile, period.index)
+    side = tile_pixels(spec.resolution_m)
+    writer.put("quality", 0, 0, np.full((side, side), Quality.FAILED, np.uint8))
+    writer.close()
+    return fork, [record]
 
 
 def _units(

@@ -17,12 +17,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from terrascope.cube.executor import Executor
+from terrascope.cube.executor import Executor, cause_of
 from terrascope.cube.extent import within_halo
 from terrascope.cube.memory import block_budget
 from terrascope.geo.tiles import Tile
 from terrascope.kernels.alerts import (
-    AlertRules,
     AlertState,
     Observation,
     alert_layers,
@@ -30,17 +29,19 @@ from terrascope.kernels.alerts import (
 )
 from terrascope.kernels.detection import detect_optical, detect_sar
 from terrascope.kernels.normalise import apply_normalisation
+from terrascope.monitor.alert_plan import ALERT_LAYERS, AlertPlan, plan_alerts
 from terrascope.monitor.normalisation import Lattice, Nodes
 from terrascope.monitor.screen import (
-    ScreenPlan,
+    blank_tile,
     fill_tile,
+    left_to_do,
     near_tiles,
     read_pair,
     tile_keys,
 )
 from terrascope.periods import Period
 from terrascope.store.ledger import Record
-from terrascope.store.schema import NO_DATE, Layer, result_schema
+from terrascope.store.schema import NO_DATE, result_schema
 from terrascope.store.writing import Fork, TileWriter
 from terrascope.types import ChangeKind, Status
 
@@ -59,59 +60,7 @@ __all__ = [
 ALERTS_VERSION = 1
 """Raised by hand when the same cube and settings would give other alerts."""
 
-_DAYS = "days since 1970-01-01"
-
-ALERT_LAYERS = (
-    Layer("confirmed_on", "int32", NO_DATE, "day of the confirmation", units=_DAYS, missing=True),
-    Layer("closed_on", "int32", NO_DATE, "day of the closing", units=_DAYS, missing=True),
-    Layer("events", "uint16", 0, "confirmed events so far", units="1"),
-)
-"""Written besides the layers of every result."""
-
 _UNIX_EPOCH = dt.date(1970, 1, 1)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class AlertPlan(ScreenPlan):
-    """All work of the alerts: a screen's plan whose periods are single days.
-
-    Parameters
-    ----------
-    resolution_m : int
-        Pixel size.
-    target, baseline : tuple of Period
-        Days that are monitored, and those of the past.
-    groups : mapping of str to tuple of str
-        Groups of the cube by sensor.
-    bands : mapping of str to tuple of str
-        Bands of each sensor's cube.
-    batches : tuple of tuple of Tile
-        Neighbouring tiles that are committed together.
-    aoi : Aoi
-        Outside of it nothing is stated.
-    threshold : float
-        Probability from which an observation is anomalous.
-    run_id : str
-        Names the result group.
-    rules : AlertRules
-        Of the fold.
-    """
-
-    rules: AlertRules = dataclasses.field(default_factory=AlertRules)
-
-    def settings(self) -> dict[str, Any]:
-        """Return what a work item's key must know besides its inputs.
-
-        Returns
-        -------
-        settings : dict
-            JSON-ready.
-        """
-        days = {
-            name: [[span[0].id, span[-1].id] for span in _runs(periods)]
-            for name, periods in (("target", self.target), ("baseline", self.baseline))
-        }
-        return {**super().settings(), **days, "rules": self.rules.settings()}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -123,33 +72,6 @@ class _Series:
     baseline: tuple[Period, ...]
     target: tuple[Period, ...]
     lattice: Lattice
-
-
-def plan_alerts(screen: ScreenPlan, rules: AlertRules) -> AlertPlan:
-    """Plan the alerts of all tiles.
-
-    Parameters
-    ----------
-    screen : ScreenPlan
-        Of the same ground and cubes; its target are the days that are monitored.
-    rules : AlertRules
-        Of the fold.
-
-    Returns
-    -------
-    plan : AlertPlan
-        Written to a result group of its own.
-
-    Raises
-    ------
-    ValueError
-        If the periods are not single days: alerts fold dates, never composites.
-    """
-    if any(str(period.cadence) != "P1D" for period in (*screen.target, *screen.baseline)):
-        raise ValueError(f"periods of {screen.target[0].cadence}: expected single days (P1D)")
-    fields = {f.name: getattr(screen, f.name) for f in dataclasses.fields(ScreenPlan)}
-    fields |= {"run_id": f"{screen.run_id}_alerts", "threshold": rules.threshold}
-    return AlertPlan(**fields, rules=rules)
 
 
 def alert_keys(plan: AlertPlan, store: Store) -> dict[Tile, str]:
@@ -199,19 +121,19 @@ def alert_batch(
     Returns
     -------
     done : int
-        Tiles folded; those whose key is the stored one are left as they are.
+        Tiles folded; those whose key is the stored one are left as they are, one that fails
+        whatever is tried is recorded as failed.
     """
-    zone = plan.batches[index][0].zone
-    stored = store.records(plan.result_group(zone))
-    former = {tile: stored.get((tile.id, 0)) for tile in plan.batches[index]}
-    tiles = tuple(t for t, record in former.items() if not record or record.key != keys[t])
+    tiles = left_to_do(plan, index, store, keys)
     if not tiles:
         return 0
+    zone = tiles[0].zone
     frozen = store.at(store.snapshot())
     series: dict[Tile, list[_Series]] = {tile: [] for tile in tiles}
+    broken: dict[Tile, str] = {}
     for sensor in sorted(plan.groups, reverse=True):
         for group in plan.zone_groups(sensor, zone):
-            for tile, found in _series(plan, sensor, group, tiles, frozen, executor):
+            for tile, found in _series(plan, sensor, group, tiles, frozen, executor, broken):
                 series[tile].append(found)
     schema = result_schema(zone, plan.resolution_m, plan.run_id, evidence=ALERT_LAYERS)
     target = store.ensure_group(schema)
@@ -223,14 +145,25 @@ def alert_batch(
         calls = (
             (shared, tile, keys[tile], frozen, fork, target, series[tile], as_of, budget)
             for tile in tiles
+            if tile not in broken
         )
-        written = list(executor.run(_fold_tile, calls))
+        written = list(executor.run(_fold_tile, calls, give_up=_give_up))
+        written += [
+            (fork, blank_tile(plan, tile, keys[tile], fork, target, ALERT_LAYERS, cause))
+            for tile, cause in broken.items()
+        ]
         write.commit(
             [fork for fork, _ in written],
             {target: [record for _, record in written]},
             message=f"alerts batch {index}",
         )
-    return len(tiles)
+    return sum(record.done for _, record in written)
+
+
+def _give_up(call: tuple[Any, ...], error: Exception) -> tuple[Fork, Record]:
+    plan, tile, key, _, fork, group, *_ = call
+    cause = f"the alerts of tile {tile} could not be folded: {cause_of(error)}"
+    return fork, blank_tile(plan, tile, key, fork, group, ALERT_LAYERS, cause)
 
 
 def _series(
@@ -240,8 +173,9 @@ def _series(
     tiles: tuple[Tile, ...],
     store: Store,
     executor: Executor,
+    broken: dict[Tile, str],
 ) -> Iterator[tuple[Tile, _Series]]:
-    """Find each tile's dates in one cube, and fit their normalisation."""
+    """Find each tile's dates in one cube, and fit their normalisation; fills in `broken`."""
     if group not in store.groups():
         return
     days: dict[str, set[int]] = {}
@@ -270,6 +204,8 @@ def _series(
         past = tuple(p for p in baseline if p.index in near[tile])
         here = [k for k, p in enumerate(target) if p.index in near[tile]]
         if past and here:
+            if why := nodes.why_not(tile):
+                broken[tile] = f"the alerts of tile {tile} could not be folded: {why}"
             lattice = nodes.around(tile)
             yield (
                 tile,
@@ -374,14 +310,3 @@ def _layers(layers: dict[str, NDArray[Any]], inside: NDArray[np.bool_]) -> dict[
 
 def _union(days: Mapping[str, set[int]], tiles: Iterable[str]) -> set[int]:
     return {day for tile in tiles for day in days.get(tile, ())}
-
-
-def _runs(periods: tuple[Period, ...]) -> list[list[Period]]:
-    """Gather neighbouring periods."""
-    runs: list[list[Period]] = []
-    for period in periods:
-        if runs and period.index == runs[-1][-1].index + 1:
-            runs[-1].append(period)
-        else:
-            runs.append([period])
-    return runs

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from terrascope.cube.executor import Executor
+from terrascope.cube.executor import Executor, cause_of
 from terrascope.geo.tiles import Tile, Zone
 from terrascope.kernels.normalise import NodeFit, fit_node, identity_fit
 from terrascope.kernels.radiometry import unpack_int16
@@ -100,6 +100,7 @@ class Nodes:
         self._n_bands = n_bands
         self._radar = group.startswith("sentinel-1")
         self._samples: dict[Tile, _Samples] = {}
+        self._failed: dict[Tile, str] = {}
         self._fits: dict[tuple[int, int], tuple[NodeFit, ...]] = {}
 
     def prepare(self, tiles: Sequence[Tile], executor: Executor) -> None:
@@ -119,11 +120,39 @@ class Nodes:
         sampled = {t for node in wanted for t in _around(zone, node)} & self._tiles
         missing = sorted(sampled - set(self._samples))
         calls = ((self._store, self._group, t, self._resolution_m, *self._periods) for t in missing)
-        for tile, samples in executor.run(_sample_tile, calls):
+        for tile, samples in executor.run(_sample_tile, calls, give_up=self._unsampled):
             self._samples[tile] = samples
         blocks = ((node, self._block(zone, node), self._radar) for node in sorted(wanted))
         for node, fits in executor.run(_fit, blocks):
             self._fits[node] = fits
+
+    def why_not(self, tile: Tile) -> str:
+        """Say why a tile cannot be normalised.
+
+        Parameters
+        ----------
+        tile : Tile
+            Prepared before.
+
+        Returns
+        -------
+        cause : str
+            Empty where it can be: no tile that its nodes look at failed.
+        """
+        reach = (-1, 0, 1)
+        near = ((tile.column + j, tile.row + i) for i in reach for j in reach)
+        failed = sorted(
+            other
+            for other in (Tile(tile.zone, *place) for place in near if min(place) >= 0)
+            if other in self._failed
+        )
+        return f"{self._group} of tile {failed[0]}: {self._failed[failed[0]]}" if failed else ""
+
+    def _unsampled(self, call: tuple[Any, ...], error: Exception) -> tuple[Tile, _Samples]:
+        tile: Tile = call[2]
+        self._failed[tile] = cause_of(error)
+        empty = np.empty((0, self._n_bands), np.float32)
+        return tile, ((empty, empty),) * len(self._periods[1])
 
     def around(self, tile: Tile) -> Lattice:
         """Return the nodes around a tile.

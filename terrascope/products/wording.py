@@ -176,8 +176,15 @@ def cautions(summary: RunSummary) -> tuple[str, ...]:
         if not use.used:
             name = SENSOR_NAMES.get(use.sensor, use.sensor)
             found.append(f"{name} ({use.collection}) was not used: {use.reason or 'no reason'}.")
-    scenes = {quarantine.item for quarantine in summary.quality.quarantined}
-    if scenes:
+    left_out = {quarantine.item for quarantine in summary.quality.quarantined}
+    tiles = sorted(left_out & set(summary.area.tiles))
+    if tiles:
+        names = ", ".join(tiles[:5]) + (" and others" if len(tiles) > 5 else "")
+        found.append(
+            f"{plural(len(tiles), 'tile')} ({names}) could not be finished; see Data quality. Run "
+            "again to retry."
+        )
+    if scenes := left_out - set(tiles):
         verb = "was" if len(scenes) == 1 else "were"
         found.append(f"{plural(len(scenes), 'scene')} {verb} left out; see Data quality.")
     if (unmasked := summary.quality.masks.get("none", 0.0)) > 0:

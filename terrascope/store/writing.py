@@ -98,6 +98,20 @@ class Fork:
         # told apart from a second write: copies of one handle may come back with the same one
         self.written[place] = uuid.uuid4().hex
 
+    def forget(self, group: str, tile: Tile, time_index: int) -> None:
+        """Let a tile and period be written again, after an attempt that failed on the way.
+
+        Parameters
+        ----------
+        group : str
+            Path of the group.
+        tile : Tile
+            The tile.
+        time_index : int
+            The period, 0 for results.
+        """
+        self.written.pop((group, tile.id, time_index), None)
+
     def store_shard(self, key: str, shard: bytes | None) -> None:
         """Store one shard, or remove it where it is empty.
 

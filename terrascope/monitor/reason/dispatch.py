@@ -11,11 +11,12 @@ from terrascope.cube.executor import DaskExecutor, Executor, ThreadExecutor
 from terrascope.errors import ConfigError
 from terrascope.geo.tiles import Tile
 from terrascope.kernels.audit import RecallEstimate, Stratum, estimate_recall
+from terrascope.monitor.alert_plan import dated_plan
 from terrascope.monitor.reason.fold import MODEL_LAYERS
 from terrascope.monitor.reason.inference import Loader, load_reasoner
 from terrascope.monitor.reason.plan import STRATA, Chosen, ReasonSettings, model_plan
-from terrascope.monitor.reason.tile import reason_tile
-from terrascope.monitor.screen import EVIDENCE_LAYERS, ScreenPlan
+from terrascope.monitor.reason.tile import give_up_tile, reason_tile
+from terrascope.monitor.screen import ScreenPlan
 from terrascope.store.ledger import Record
 from terrascope.store.schema import result_schema
 
@@ -77,7 +78,7 @@ def reasoning_workers(executor: Executor) -> Executor:
                 "--resources 'GPU=1' (a worker without a graphics card will do for a small model)",
                 key="--dask",
             )
-        return dataclasses.replace(executor, resources={"GPU": 1})
+        return executor.holding({"GPU": 1})
     return ThreadExecutor(1)
 
 
@@ -124,18 +125,19 @@ def reason_batch(
         zone,
         plan.resolution_m,
         model_plan(plan).run_id,
-        evidence=(*EVIDENCE_LAYERS, *MODEL_LAYERS),
+        evidence=(*plan.evidence, *MODEL_LAYERS),
         attributes={"model": settings.name, "model_weights": settings.weights},
     )
     group = store.ensure_group(schema)
-    shared = dataclasses.replace(plan, batches=())
+    shared = dated_plan(dataclasses.replace(plan, batches=()), frozen, zone)
     with store.begin() as write:
         fork = write.fork()
         calls = (
             (shared, settings, tile, keys[tile], chosen[tile], frozen, fork, group, loader)
             for tile in tiles
         )
-        written = list(reasoning_workers(executor).run(reason_tile, calls))
+        workers = reasoning_workers(executor)
+        written = list(workers.run(reason_tile, calls, give_up=give_up_tile))
         records = [record for _, record in written]
         write.commit(
             [fork for fork, _ in written],

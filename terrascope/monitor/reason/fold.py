@@ -16,7 +16,7 @@ from terrascope.store.schema import NO_DATE, Layer
 from terrascope.types import BoolArray, ChangeKind, FloatArray, Status
 from terrascope.vocabulary import CLASS_CODES, LAND_COVER, UNKNOWN_CLASS
 
-__all__ = ["CHANNELS", "MODEL_LAYERS", "ModelMaps", "fuse_layers", "sigmoid"]
+__all__ = ["CHANNELS", "MODEL_LAYERS", "ModelMaps", "fuse_layers", "layers_beside", "sigmoid"]
 
 CHANNELS = 2 * len(LAND_COVER) + 1 + len(CHANGE_KINDS)
 """Masks of a window, in the order of `terrascope.model.forced.pair_masks`."""
@@ -178,11 +178,40 @@ def fuse_layers(
         "change_kind": np.where(inside, kind, ChangeKind.OUTSIDE).astype(np.uint8),
         "detected_on": np.where(changed, dated, NO_DATE).astype(np.int32),
         "confidence": np.where(looked, confidence, screen["confidence"]).astype(np.float32),
-        "model_probability": own,
-        "class_from": np.where(inside, np.where(looked, model.class_from, 0), _OUTSIDE).astype(
-            np.uint8
-        ),
-        "class_to": np.where(inside, np.where(looked, model.class_to, 0), _OUTSIDE).astype(
-            np.uint8
-        ),
+        **_layers_of_the_model(model, looked, inside),
+    }
+
+
+def layers_beside(alerts: Mapping[str, NDArray[Any]], model: ModelMaps) -> dict[str, NDArray[Any]]:
+    """Put the model's maps beside those of alerts, which stay as they were folded.
+
+    Parameters
+    ----------
+    alerts : mapping of str to ndarray, shape (y, x)
+        All layers of the alerts' result.
+    model : ModelMaps
+        Of the same ground.
+
+    Returns
+    -------
+    layers : dict of str to ndarray
+        Those of the alerts, unchanged, and `MODEL_LAYERS`.
+    """
+    inside = alerts["status"] != _OUTSIDE
+    seen = np.isfinite(alerts["screen_probability"])
+    looked = np.isfinite(model.probability) & inside & seen
+    return {**alerts, **_layers_of_the_model(model, looked, inside)}
+
+
+def _layers_of_the_model(
+    model: ModelMaps, looked: BoolArray, inside: BoolArray
+) -> dict[str, NDArray[Any]]:
+    probability = np.where(looked, model.probability, np.float32(np.nan)).astype(np.float32)
+    classes = {"class_from": model.class_from, "class_to": model.class_to}
+    return {
+        "model_probability": probability,
+        **{
+            name: np.where(inside, np.where(looked, codes, 0), _OUTSIDE).astype(np.uint8)
+            for name, codes in classes.items()
+        },
     }

@@ -12,12 +12,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from terrascope.cube.executor import cause_of
 from terrascope.cube.memory import release_large_arrays
 from terrascope.errors import TerrascopeError
 from terrascope.geo.tiles import Tile
 from terrascope.kernels.blend import Mosaic, reasoned, total_weight
 from terrascope.model.stacks import Window
-from terrascope.monitor.reason.fold import ANY, CHANNELS, MODEL_LAYERS, ModelMaps, fuse_layers
+from terrascope.monitor.alert_plan import AlertPlan
+from terrascope.monitor.reason.fold import (
+    ANY,
+    CHANNELS,
+    MODEL_LAYERS,
+    ModelMaps,
+    fuse_layers,
+    layers_beside,
+)
 from terrascope.monitor.reason.inference import Loader, MicroBatches, ahead
 from terrascope.monitor.reason.plan import STRATA, Chosen, ReasonSettings, least_pixels, strata_of
 from terrascope.monitor.reason.windows import Strip, read_strip
@@ -29,7 +38,7 @@ from terrascope.store.schema import RESULT_LAYERS
 from terrascope.store.writing import Fork, write_tile
 from terrascope.types import BoolArray, FloatArray, Quarantine
 
-__all__ = ["LAYERS", "reason_tile"]
+__all__ = ["LAYERS", "give_up_tile", "reason_tile"]
 
 _log = logging.getLogger(__name__)
 
@@ -109,27 +118,74 @@ def reason_tile(
         are the screen's then, and the cause is named.
     """
     release_large_arrays()
-    shape = (tile_pixels(plan.resolution_m),) * 2
-    screen = {
-        layer.name: store.read_tile(plan.result_group(tile.zone), layer.name, tile)
-        for layer in (*RESULT_LAYERS, *EVIDENCE_LAYERS)
-    }
-    state = "complete"
-    quarantines: tuple[Quarantine, ...] = ()
+    screen = _screened(plan, tile, store)
     try:
-        maps, counts, size = _persistently(plan, settings, tile, chosen, screen, store, loader)
+        looked = _persistently(plan, settings, tile, chosen, screen, store, loader)
     except Exception as error:
         if isinstance(error, TerrascopeError) and error.transient:
             raise
         _log.warning("tile %s: the model failed (%s)", tile, error)
-        maps, counts, size = ModelMaps.blank(shape), _Counts(), settings.micro_batch
-        cause = f"{type(error).__name__}: {str(error)[:300]}"
-        state, quarantines = "failed", (Quarantine(tile.id, "model", cause),)
+        call = (plan, settings, tile, key, chosen, store, fork, group, loader)
+        return give_up_tile(call, error)
+    return fork, _write(plan, settings, tile, key, chosen, screen, fork, group, looked)
+
+
+def give_up_tile(call: tuple[Any, ...], error: Exception) -> tuple[Fork, Record]:
+    """Write the screen's layers of a tile on which the model fails, or that ends its worker.
+
+    Parameters
+    ----------
+    call : tuple
+        Arguments of `reason_tile`.
+    error : Exception
+        What came of it.
+
+    Returns
+    -------
+    fork : Fork
+        Of the batch.
+    record : Record
+        "failed", with the cause: a later run tries again.
+    """
+    plan, settings, tile, key, chosen, store, fork, group, _ = call
+    fork.forget(group, tile, 0)
+    shape = (tile_pixels(plan.resolution_m),) * 2
+    nothing = ModelMaps.blank(shape), _Counts(), settings.micro_batch
+    cause = Quarantine(tile.id, "model", cause_of(error))
+    screen = _screened(plan, tile, store)
+    return fork, _write(plan, settings, tile, key, chosen, screen, fork, group, nothing, cause)
+
+
+def _screened(plan: ScreenPlan, tile: Tile, store: Store) -> dict[str, NDArray[Any]]:
+    """Read what the screen says of a tile."""
+    return {
+        layer.name: store.read_tile(plan.result_group(tile.zone), layer.name, tile)
+        for layer in (*RESULT_LAYERS, *plan.evidence)
+    }
+
+
+def _write(
+    plan: ScreenPlan,
+    settings: ReasonSettings,
+    tile: Tile,
+    key: str,
+    chosen: Chosen,
+    screen: dict[str, NDArray[Any]],
+    fork: Fork,
+    group: str,
+    found: tuple[ModelMaps, _Counts, int],
+    failure: Quarantine | None = None,
+) -> Record:
+    """Fuse what the model found with the screen's layers, and write them."""
+    maps, counts, size = found
     first_day = (plan.target[0].start - _EPOCH).days
-    layers = fuse_layers(
-        screen, maps, pool=settings.pool, threshold=plan.threshold, first_day=first_day
-    )
-    write_tile(fork, group, tile, 0, {layer.name: layers[layer.name] for layer in LAYERS})
+    if isinstance(plan, AlertPlan):
+        layers = layers_beside(screen, maps)
+    else:
+        layers = fuse_layers(
+            screen, maps, pool=settings.pool, threshold=plan.threshold, first_day=first_day
+        )
+    write_tile(fork, group, tile, 0, layers)
     inside = screen["status"] != 255
     looked = np.isfinite(layers["model_probability"])
     facts = {
@@ -141,10 +197,15 @@ def reason_tile(
     }
     observed = int(np.count_nonzero(np.isfinite(layers["change_probability"]) & inside))
     share = observed / max(int(inside.sum()), 1)
-    record = Record(
-        key, tile.id, 0, state=state, observed_share=share, quarantines=quarantines, facts=facts
+    return Record(
+        key,
+        tile.id,
+        0,
+        state="complete" if failure is None else "failed",
+        observed_share=share,
+        quarantines=() if failure is None else (failure,),
+        facts=facts,
     )
-    return fork, record
 
 
 def _persistently(*arguments: Any) -> tuple[ModelMaps, _Counts, int]:
