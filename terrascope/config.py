@@ -612,13 +612,6 @@ def _resolve_alerts(raw: _File, cadence: Cadence, file: str) -> AlertRules | Non
     """Read the rules of the alerts, which need a cube of single days."""
     if raw.alerts is None:
         return None
-    if raw.model is not None:
-        raise ConfigError(
-            "found [alerts] beside [model]; this version folds what the screen sees on each date: "
-            "leave one of them out",
-            file=file,
-            key="alerts",
-        )
     from terrascope.kernels.alerts import AlertRules
 
     if str(cadence) != "P1D":

@@ -22,6 +22,7 @@ from terrascope.kernels.audit import allocate
 from terrascope.kernels.blend import first_and_last
 from terrascope.kernels.pooling import EVEN, LogOddsPool
 from terrascope.kernels.prevalence import AS_STATED, Reliability
+from terrascope.monitor.alert_plan import AlertPlan, alert_score
 from terrascope.monitor.screen import ScreenPlan
 from terrascope.store.layout import tile_slices
 from terrascope.store.ledger import work_key
@@ -350,8 +351,11 @@ def _score_tile(
         for part in tile_slices(tile, plan.resolution_m)
     ]
     rows, columns = (slice(a * stride, b * stride + size) for a, b in spans)
-    path = f"{plan.result_group(tile.zone)}/screen_probability"
-    pixels = read_window(store.root(), path, rows, columns)
+    root, group = store.root(), plan.result_group(tile.zone)
+    pixels = read_window(root, f"{group}/screen_probability", rows, columns)
+    if isinstance(plan, AlertPlan):
+        status = read_window(root, f"{group}/status", rows, columns)
+        pixels = alert_score(pixels, status, settings.ask)
     score = np.full([b - a + 1 for a, b in spans], np.nan, np.float32)
     least = least_pixels(plan.resolution_m)
     for i, j in np.ndindex(score.shape):

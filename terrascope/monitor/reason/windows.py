@@ -12,6 +12,7 @@ from terrascope.geo.tiles import Tile
 from terrascope.kernels.seasonal import nan_median, seasonal_reference
 from terrascope.model.geometry import Geometry
 from terrascope.model.stacks import UNITS, Stack, Window
+from terrascope.monitor.alert_plan import AlertPlan, open_alerts
 from terrascope.monitor.normalisation import decode
 from terrascope.monitor.screen import ScreenPlan
 from terrascope.periods import Period
@@ -21,6 +22,11 @@ from terrascope.store.window import read_window
 from terrascope.types import BoolArray, FloatArray
 
 __all__ = ["Strip", "read_strip"]
+
+_SLAB_VALUES = 16_000_000
+"""Of all dates and bands that are decoded at a time: 64 MB, and a few copies of them."""
+
+_EPOCH = dt.date(1970, 1, 1)
 
 
 class Strip:
@@ -120,13 +126,14 @@ def read_strip(
     Returns
     -------
     strip : Strip
-        The target is the median of its periods, the baseline that of the same season. Of
+        The target is the median of its periods, the baseline that of the same season; of
+        a pixel under an open alert, the median of the dates since it was raised. Of
         several orbits the one that saw most, on both sides, is taken.
     """
     composites, bands = {}, {}
     for sensor in plan.groups:
         groups = sorted(present.intersection(plan.zone_groups(sensor, tile.zone)))
-        found = [_pair(plan, sensor, group, store, rows, columns) for group in groups]
+        found = [_pair(plan, sensor, group, tile, store, rows, columns) for group in groups]
         if found:
             seen = [int(np.isfinite(pair).any(1).all(0).sum()) for pair in found]
             composites[sensor] = found[int(np.argmax(seen))]
@@ -137,7 +144,34 @@ def read_strip(
 
 
 def _pair(
-    plan: ScreenPlan, sensor: str, group: str, store: Store, rows: slice, columns: slice
+    plan: ScreenPlan,
+    sensor: str,
+    group: str,
+    tile: Tile,
+    store: Store,
+    rows: slice,
+    columns: slice,
+) -> FloatArray:
+    """Composite both windows of time, in slabs of columns: a daily cube may have many dates."""
+    periods = sum(map(len, _dated(plan, group)))
+    per_column = max(1, periods * len(plan.bands[sensor]) * (rows.stop - rows.start))
+    step = max(1, _SLAB_VALUES // per_column)
+    slabs = [
+        slice(left, min(left + step, columns.stop))
+        for left in range(columns.start, columns.stop, step)
+    ]
+    pairs = [_slab(plan, sensor, group, tile, store, rows, slab) for slab in slabs]
+    return pairs[0] if len(pairs) == 1 else np.concatenate(pairs, axis=-1)
+
+
+def _slab(
+    plan: ScreenPlan,
+    sensor: str,
+    group: str,
+    tile: Tile,
+    store: Store,
+    rows: slice,
+    columns: slice,
 ) -> FloatArray:
     root, path = store.root(), f"{group}/{SENSORS[sensor].variable}"
 
@@ -145,10 +179,33 @@ def _pair(
         stored = read_window(root, path, rows, columns, times=[p.index for p in periods])
         return decode(stored, sensor)
 
-    months = [period.start.month for period in plan.baseline]
+    baseline, target = _dated(plan, group)
+    if not baseline or not target:
+        shape = len(plan.bands[sensor]), rows.stop - rows.start, columns.stop - columns.start
+        return np.full((2, *shape), np.nan, np.float32)
+    months = [period.start.month for period in baseline]
     month = plan.target[len(plan.target) // 2].start.month
-    before = seasonal_reference(values(plan.baseline), months, month)[0]
-    return np.stack([before, nan_median(values(plan.target))])
+    before = seasonal_reference(values(baseline), months, month)[0]
+    after = values(target)
+    if isinstance(plan, AlertPlan):
+        results = plan.result_group(tile.zone)
+        status = read_window(root, f"{results}/status", rows, columns)
+        since = read_window(root, f"{results}/detected_on", rows, columns)
+        for period, one in zip(target, after, strict=True):
+            earlier = since > (period.start - _EPOCH).days
+            one[:, open_alerts(status) & earlier] = np.nan  # before the alert
+    return np.stack([before, nan_median(after)])
+
+
+def _dated(plan: ScreenPlan, group: str) -> tuple[Sequence[Period], Sequence[Period]]:
+    """Return the periods to read, without days that a daily cube does not hold."""
+    if not isinstance(plan, AlertPlan) or group not in plan.dated:
+        return plan.baseline, plan.target
+    days = plan.dated[group]
+    baseline, target = (
+        tuple(p for p in periods if p.index in days) for periods in (plan.baseline, plan.target)
+    )
+    return baseline, target
 
 
 def _middle(periods: Sequence[Period]) -> dt.date:
