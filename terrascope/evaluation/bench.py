@@ -4,33 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from terrascope.data.scenes import LabelledScene
-from terrascope.evaluation.baselines.boosting import BoostingPredictor, train_boosting
-from terrascope.evaluation.baselines.indices import IndexPredictor
-from terrascope.evaluation.baselines.protocol import Labels, Predictor, labels_of
 from terrascope.evaluation.baselines.text_only import read_across
-from terrascope.evaluation.baselines.unet import UNetPredictor, UNetSettings, train_unet
 from terrascope.evaluation.conditions import Conditions
+from terrascope.evaluation.crew import Crew, crew_of
 from terrascope.evaluation.items import BenchItem, first_of_each
 from terrascope.evaluation.making import items_from, make_items
 from terrascope.evaluation.outcomes import Outcome, compare, compare_masks, summary
 from terrascope.evaluation.pixels import run_predictor
 from terrascope.evaluation.report import write_report
-from terrascope.evaluation.runner import Examinee, run_bench, run_conditions
-from terrascope.evaluation.simulated import bench_scenes
-from terrascope.model.processing_terrascope import TerrascopeProcessor
+from terrascope.evaluation.rivals import train_baselines
+from terrascope.evaluation.runner import Examinee
+from terrascope.evaluation.settings import BenchSettings
 
-__all__ = ["MECHANISM", "SENSORS", "BenchSettings", "examine", "train_baselines"]
+__all__ = ["MECHANISM", "SENSORS", "BenchSettings", "examine"]
 
 Said = Callable[[str, int, int], None]
-
-_BOOSTED_PX = 250
-"""Pixels of each image that boosting learns from: 300 scenes give it two hundred thousand."""
 
 SENSORS: Mapping[str, Conditions] = {
     "optical only": Conditions(sensors="optical"),
@@ -49,81 +42,6 @@ MECHANISM: Mapping[str, Conditions] = {
     "no figures, no injection": Conditions(measured=False, injection="none"),
 }
 """What is taken away at test time; the same model, not retrained."""
-
-
-@dataclasses.dataclass(frozen=True)
-class BenchSettings:
-    """How thorough an examination is.
-
-    Parameters
-    ----------
-    items : int
-        Of the main split, over six tasks.
-    blind_items : int
-        Of these, asked without their images.
-    published_items : int
-        Of the split with published distractors.
-    condition_items : int
-        Of the main split, for each of `SENSORS`; the same each time, so that all differences
-        are paired.
-    mechanism_items : int
-        The same for each of `MECHANISM`.
-    seed : int
-        Of the first scene of the test split.
-    baselines : bool
-        Whether baselines are trained and examined.
-    baseline_items : int
-        Of the main split, for each baseline.
-    baseline_scenes : int
-        Simulated scenes that the U-Net learns from, of the training split; boosting, which is
-        slow to read maps from and gains little from more, takes a quarter.
-    baseline_seconds : float
-        Longest training of the U-Net.
-    size : int
-        Rows and columns of a scene.
-    workers : int
-        Processes that simulate ahead; 0 for none.
-    """
-
-    items: int = 1200
-    blind_items: int = 480
-    published_items: int = 120
-    condition_items: int = 144
-    mechanism_items: int = 48
-    seed: int = 0
-    baselines: bool = True
-    baseline_items: int = 144
-    baseline_scenes: int = 1200
-    baseline_seconds: float = 210.0
-    size: int = 128
-    workers: int = 2
-
-    @classmethod
-    def of(cls, items: int, *, baselines: bool = True) -> BenchSettings:
-        """Scale an examination to another number of items, all runs alike.
-
-        Parameters
-        ----------
-        items : int
-            Of the main split.
-        baselines : bool
-            Whether baselines are trained and examined.
-
-        Returns
-        -------
-        settings : BenchSettings
-            At least six items in every run.
-        """
-        share = items / cls.items
-        return cls(
-            items=items,
-            blind_items=max(round(share * cls.blind_items), 6),
-            published_items=max(round(share * cls.published_items), 6),
-            condition_items=max(round(share * cls.condition_items), 6),
-            mechanism_items=max(round(share * cls.mechanism_items), 6),
-            baseline_items=max(round(share * cls.baseline_items), 6),
-            baselines=baselines,
-        )
 
 
 def examine(
@@ -170,76 +88,31 @@ def examine(
         keep=scenes,
     )
     clock.lap("items")
-    main = run_bench(examinee, items, progress=_of(progress, "main"))
-    clock.lap("main")
-    results: dict[str, Any] = {
-        **(more or {}),
-        "settings": dataclasses.asdict(chosen),
-        "main": summary(main),
-        "seconds": clock.laps,
-    }
-    parts: dict[str, Callable[[], Any]] = {
-        "text only": lambda: _blind(examinee, items, chosen.blind_items, progress, "text only"),
-        "modalities": lambda: _modalities(examinee, items, main, chosen, progress),
-        "baselines": lambda: _baselines(items, main, out, chosen, examinee, progress),
-        **(runners or {}),
-        "mechanism": lambda: _mechanism(examinee, items, main, chosen, progress),
-        "published": lambda: _published(examinee, scenes, chosen, progress),
-    }
-    if not chosen.baselines:
-        del parts["baselines"]
-    write_report(results, main, out)
-    for name, part in parts.items():
-        results[name] = part()
-        clock.lap(name)
+    with crew_of(examinee, chosen.workers) as crew:
+        main = crew.run(items, progress=_of(progress, "main"))
+        clock.lap("main")
+        results: dict[str, Any] = {
+            **(more or {}),
+            "settings": dataclasses.asdict(chosen),
+            "main": summary(main),
+            "seconds": clock.laps,
+        }
+        parts: dict[str, Callable[[], Any]] = {
+            "text only": lambda: _blind(crew, items, chosen.blind_items, progress, "text only"),
+            "modalities": lambda: _modalities(crew, items, main, chosen, progress),
+            "baselines": lambda: _baselines(items, main, out, chosen, examinee, progress),
+            **(runners or {}),
+            "mechanism": lambda: _mechanism(crew, items, main, chosen, progress),
+            "published": lambda: _published(crew, scenes, chosen, progress),
+        }
+        if not chosen.baselines:
+            del parts["baselines"]
         write_report(results, main, out)
+        for name, part in parts.items():
+            results[name] = part()
+            clock.lap(name)
+            write_report(results, main, out)
     return results
-
-
-def train_baselines(
-    out: Path, settings: BenchSettings, processor: TerrascopeProcessor
-) -> dict[str, Predictor]:
-    """Train U-Net and boosting on simulated scenes, unless the folder has them already.
-
-    Parameters
-    ----------
-    out : Path
-        Folder of their weights; made where it does not exist.
-    settings : BenchSettings
-        Scenes and seconds.
-    processor : TerrascopeProcessor
-        Of the windows.
-
-    Returns
-    -------
-    baselines : dict of str to Predictor
-        By name; boosting only where lightgbm is installed.
-    """
-    out.mkdir(parents=True, exist_ok=True)
-    found: dict[str, Predictor] = {"indices": IndexPredictor()}
-    network = out / "unet.safetensors"
-    if not network.exists():
-        steps = settings.baseline_scenes // 4
-        chosen = UNetSettings(steps=steps, seconds=settings.baseline_seconds)
-        train_unet(_labels(settings, processor), chosen).save(network)
-    found["U-Net"] = UNetPredictor.load(network)
-    try:
-        if not (out / "boosting-change.txt").exists():
-            few = islice(_labels(settings, processor), max(settings.baseline_scenes // 16, 1))
-            train_boosting(few, pixels_per_image=_BOOSTED_PX).save(out)
-        found["boosting"] = BoostingPredictor.load(out)
-    except ModuleNotFoundError:
-        pass
-    return found
-
-
-def _labels(settings: BenchSettings, processor: TerrascopeProcessor) -> Iterator[Labels]:
-    """Yield batches of four training scenes, without end."""
-    scenes = bench_scenes(
-        split="train", seed=10_000_000, size=settings.size, workers=settings.workers
-    )
-    while True:
-        yield labels_of(list(islice(scenes, 4)), processor)
 
 
 def _baselines(
@@ -265,7 +138,7 @@ def _baselines(
 
 
 def _blind(
-    examinee: Examinee,
+    crew: Crew,
     items: Sequence[BenchItem],
     count: int,
     progress: Said | None,
@@ -273,7 +146,7 @@ def _blind(
 ) -> dict[str, Any]:
     """Examine without images: the model, and a reader that has learnt what answers look like."""
     chosen = first_of_each(items, count)
-    withheld = run_bench(examinee, chosen, Conditions(sensors="none"), progress=_of(progress, name))
+    withheld = crew.run(chosen, Conditions(sensors="none"), _of(progress, name))
     return {
         "images withheld": summary(withheld),
         "trained reader": summary(read_across(items)),
@@ -281,7 +154,7 @@ def _blind(
 
 
 def _published(
-    examinee: Examinee,
+    crew: Crew,
     scenes: Sequence[LabelledScene],
     settings: BenchSettings,
     progress: Said | None,
@@ -290,13 +163,13 @@ def _published(
     if not settings.published_items:
         return None
     items = items_from(scenes, settings.published_items, scheme="published")
-    said = run_bench(examinee, items, progress=_of(progress, "published"))
-    blind = _blind(examinee, items, len(items), progress, "published, text only")
+    said = crew.run(items, progress=_of(progress, "published"))
+    blind = _blind(crew, items, len(items), progress, "published, text only")
     return {**summary(said), "text only": blind}
 
 
 def _modalities(
-    examinee: Examinee,
+    crew: Crew,
     items: Sequence[BenchItem],
     main: Sequence[Outcome],
     settings: BenchSettings,
@@ -304,7 +177,7 @@ def _modalities(
 ) -> dict[str, Any]:
     """Hide a sensor, or most of the optical images, on the same items each time."""
     chosen, whole = _paired(items, main, settings.condition_items)
-    runs = run_conditions(examinee, chosen, SENSORS, progress=_of(progress, "modalities"))
+    runs = crew.run_conditions(chosen, SENSORS, _of(progress, "modalities"))
     found: dict[str, Any] = {"both": summary(whole)}
     for name, outcomes in runs.items():
         found[name] = summary(outcomes)
@@ -318,7 +191,7 @@ def _modalities(
 
 
 def _mechanism(
-    examinee: Examinee,
+    crew: Crew,
     items: Sequence[BenchItem],
     main: Sequence[Outcome],
     settings: BenchSettings,
@@ -326,7 +199,7 @@ def _mechanism(
 ) -> dict[str, Any]:
     """Take parts of the mechanism away, on the same items each time."""
     chosen, whole = _paired(items, main, settings.mechanism_items)
-    runs = run_conditions(examinee, chosen, MECHANISM, progress=_of(progress, "mechanism"))
+    runs = crew.run_conditions(chosen, MECHANISM, _of(progress, "mechanism"))
     found: dict[str, Any] = {"as it is": summary(whole)}
     for name, outcomes in runs.items():
         found[name] = summary(outcomes) | {"as it is gains": _gains(whole, outcomes)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from terrascope.data.rle import decode_mask
 from terrascope.data.samples import Sample
@@ -16,7 +16,7 @@ from terrascope.model.stacks import Window
 from terrascope.types import BoolArray
 from terrascope.vocabulary import OPTION_LETTERS, QuestionKind, Unit
 
-__all__ = ["BENCH_TASKS", "BenchItem", "Reference", "first_of_each", "item_of"]
+__all__ = ["BENCH_TASKS", "BenchItem", "Reference", "first_of_each", "image_batches", "item_of"]
 
 BENCH_TASKS = ("CA", "AQ", "CR", "BRD", "DM", "BCE")
 """Coverage, area, comparison, boundary, distance, change of built-up land."""
@@ -174,3 +174,26 @@ def first_of_each(items: Sequence[BenchItem], count: int) -> list[BenchItem]:
             begun |= {item.matched} - {""}
             chosen.append(item)
     return chosen
+
+
+def image_batches(items: Sequence[BenchItem], windows: int = 8) -> Iterator[list[BenchItem]]:
+    """Take images with all their questions.
+
+    Parameters
+    ----------
+    items : sequence of BenchItem
+        In any order.
+    windows : int
+        Images of a batch.
+
+    Yields
+    ------
+    batch : list of BenchItem
+        Image by image, in the order in which they come first.
+    """
+    by_image: dict[str, list[BenchItem]] = {}
+    for item in items:
+        by_image.setdefault(item.image, []).append(item)
+    images = list(by_image.values())
+    for start in range(0, len(images), windows):
+        yield [item for image in images[start : start + windows] for item in image]

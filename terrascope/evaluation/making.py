@@ -240,7 +240,8 @@ def _is_seen(candidate: Candidate, scene: LabelledScene | None) -> bool:
 def _written(members: _Set, scenes: Mapping[str, LabelledScene], scheme: str) -> list[BenchItem]:
     """Put a set into words; empty where one of its questions has no fair options."""
     items = []
-    name = " and ".join([*(one.image for one in members), *(one.key for one in members[:1])])
+    alike = [one.image for one in members] + [one.key for one in members[:1]]
+    name = " and ".join(alike) if len(members) > 1 else ""
     for one in members:
         scene = scenes[one.image]
         said = f"{one.image}/{one.task}-{one.key}"

@@ -17,14 +17,15 @@ from scipy import ndimage
 
 from terrascope.data.scenes import ANY_CHANGE, LabelledScene
 from terrascope.evaluation.baselines.protocol import Predictor, mask_of
-from terrascope.evaluation.bench import BenchSettings, train_baselines
 from terrascope.evaluation.blending import blend
 from terrascope.evaluation.bootstrap import bootstrap
 from terrascope.evaluation.mapping import ModelMapper
 from terrascope.evaluation.metrics import best_threshold, confusion
 from terrascope.evaluation.real_rasters import load_items, optical_of, read_raster, window_of
 from terrascope.evaluation.reliability import reliability
+from terrascope.evaluation.rivals import train_baselines
 from terrascope.evaluation.runner import Examinee, Progress
+from terrascope.evaluation.settings import BenchSettings
 from terrascope.model.processing_terrascope import TerrascopeProcessor
 from terrascope.model.stacks import Window
 from terrascope.readers.files import FileAccess

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from terrascope.evaluation.baselines.protocol import Predictor
-from terrascope.evaluation.bench import BenchSettings, train_baselines
 from terrascope.evaluation.blending import blend
 from terrascope.evaluation.bootstrap import Interval, bootstrap
 from terrascope.evaluation.mapping import ModelMapper
@@ -23,7 +22,9 @@ from terrascope.evaluation.real_rasters import (
     read_raster,
     window_of,
 )
+from terrascope.evaluation.rivals import train_baselines
 from terrascope.evaluation.runner import Examinee, Progress
+from terrascope.evaluation.settings import BenchSettings
 from terrascope.model.processing_terrascope import TerrascopeProcessor
 from terrascope.model.stacks import Window
 from terrascope.types import FloatArray

@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from terrascope.evaluation.conditions import Conditions, apply_conditions
-from terrascope.evaluation.items import BenchItem
+from terrascope.evaluation.items import BenchItem, image_batches
 from terrascope.evaluation.naming import name_masks
 from terrascope.evaluation.outcomes import Outcome, outcome_of
 from terrascope.evaluation.ruler import support
@@ -177,7 +177,7 @@ def run_conditions(
     found: dict[str, dict[str, Outcome]] = {name: {} for name in conditions}
     done, total = 0, len(items) * len(conditions)
     try:
-        for batch in _batches(items, windows_per_batch):
+        for batch in image_batches(items, windows_per_batch):
             scene = _Looked(examinee, batch)
             for name, chosen in conditions.items():
                 config.injection = chosen.injection or before
@@ -210,16 +210,6 @@ class _Looked:
             with torch.inference_mode(), inference_precision(model.device, precision):
                 self._seen = (key, windows, model.encode(windows))
         return self._seen[1:]
-
-
-def _batches(items: Sequence[BenchItem], windows: int) -> Iterator[list[BenchItem]]:
-    """Take images with all their questions."""
-    by_image: dict[str, list[BenchItem]] = {}
-    for item in items:
-        by_image.setdefault(item.image, []).append(item)
-    images = list(by_image.values())
-    for start in range(0, len(images), windows):
-        yield [item for image in images[start : start + windows] for item in image]
 
 
 def _answer(

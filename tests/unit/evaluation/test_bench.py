@@ -12,6 +12,7 @@ import torch
 
 from terrascope.data.scenes import DESTROYED
 from terrascope.evaluation.conditions import Conditions
+from terrascope.evaluation.crew import crew_of
 from terrascope.evaluation.items import BENCH_TASKS, BenchItem, Reference
 from terrascope.evaluation.making import items_from
 from terrascope.evaluation.naming import named_last
@@ -139,6 +140,21 @@ def test_conditions_that_share_an_encoding_answer_as_if_alone(
         assert [o.text for o in both[name]] == [o.text for o in alone]
         assert [o.ious for o in both[name]] == [o.ious for o in alone]
     assert examinee.model.config.injection == "mask"
+
+
+def test_several_processes_answer_as_one(items: list[BenchItem], examinee: Examinee) -> None:
+    conditions = {"as it is": Conditions(), "radar": Conditions(sensors="radar", injection="box")}
+    chosen, told = items[:12], []
+    alone = run_conditions(examinee, chosen, conditions)
+    with crew_of(examinee, 2) as crew:
+        found = crew.run_conditions(chosen, conditions, lambda *done: told.append(done))
+        assert [one.text for one in crew.run(chosen[:3])] == [
+            one.text for one in run_bench(examinee, chosen[:3])
+        ]
+    assert told[-1] == (24, 24)
+    for name, outcomes in alone.items():
+        assert [o.item for o in found[name]] == [item.name for item in chosen]
+        assert [o.text for o in found[name]] == [o.text for o in outcomes]
 
 
 def test_scenes_simulated_ahead_are_the_same() -> None:
