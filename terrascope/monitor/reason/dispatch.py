@@ -203,7 +203,10 @@ def audit_text(audit: Audit) -> str:
     found = audit.recall
     if math.isnan(found.recall):
         return f"{text} and saw no change anywhere"
-    return (
-        f"{text}: the screen let through an estimated {found.recall:.0%} of the windows in which "
+    text += (
+        f": the screen let through an estimated {found.recall:.0%} of the windows in which "
         f"the model sees change (90 % interval {found.low:.0%} to {found.high:.0%})"
     )
+    if found.wanted <= found.drawn:
+        return text
+    return f"{text}; about {found.wanted:,} audited windows would tell it to within 10 points"
