@@ -9,33 +9,34 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from terrascope.data.scenes import LabelledScene
 from terrascope.errors import ConfigError
-from terrascope.model.calibration import fit_temperature
 from terrascope.model.modeling_terrascope import TerrascopeModel
 from terrascope.model.processing_terrascope import TerrascopeProcessor
 from terrascope.model.sequences import DatePair
+from terrascope.model.stacks import Window
 from terrascope.train.building import answer_ids, build_model, save_model, trace_ids
+from terrascope.train.folds import cross_calibrated, spatial_folds
 from terrascope.train.labelled import LabelledSource
 from terrascope.train.loop import Trainer
 from terrascope.train.mapping import map_logits
 from terrascope.train.recipe import Recipe, recipe_of
 from terrascope.train.scoring import PixelScores, score_pixels
-from terrascope.types import BoolArray, FloatArray
+from terrascope.types import FloatArray
 
 __all__ = [
     "FineTuning",
     "Outcome",
     "fine_tune",
+    "map_held_out",
     "spatial_folds",
 ]
 
@@ -69,6 +70,10 @@ class FineTuning:
         Parts that do not learn.
     boundary : float
         Weight of the boundary loss.
+    asked : float
+        Share of the steps in which masks are asked for through language, as they will be; in
+        those before, the nano's are asked for by their names alone, which takes a fraction of
+        the time and comes to the same. The 8b has learnt no such names: it is always asked.
     """
 
     start: str
@@ -82,6 +87,7 @@ class FineTuning:
     seed: int = 0
     frozen: tuple[str, ...] = ("language",)
     boundary: float = 0.5
+    asked: float = 0.2
 
     def recipe(self, part: str) -> Recipe:
         """Write the recipe of one training.
@@ -96,6 +102,16 @@ class FineTuning:
         recipe : Recipe
             Of one stage.
         """
+        asked = round(self.steps * (self.asked if _has_names(self.start) else 1.0))
+        named = self.steps - asked
+        stages = []
+        if named:
+            more = {"named": True, "images": False, "final_rate": 0.1 if asked else 0.02}
+            stages.append(self._stage("named", named, min(20, named // 5), self.rate, more))
+        if asked:
+            rate = self.rate * (0.1 if named else 1.0)
+            warmup = 0 if named else min(20, asked // 5)
+            stages.append(self._stage("masks", asked, warmup, rate, {}))
         return recipe_of(
             {
                 "name": part,
@@ -105,24 +121,28 @@ class FineTuning:
                 "workers": 0,
                 "mechanism": {"measured": False, "perturbed": 0.0, "modality_dropout": 0.0},
                 "losses": {"language": 0.0, "contrastive": 0.0, "boundary": self.boundary},
-                "optimizer": {"mean_decay": 0.99},
+                "optimizer": {"mean_decay": min(0.99, 1 - 5 / max(self.steps, 6))},
                 "validation": {"every": 0, "batches": 1},
                 "checkpoints": {"every": self.steps, "keep": 1},
-                "stages": [
-                    {
-                        "name": "masks",
-                        "source": "segmentation",
-                        "steps": self.steps,
-                        "rate": self.rate,
-                        "batch": self.batch,
-                        "window_px": self.window_px,
-                        "samples": 1,
-                        "warmup": min(20, self.steps // 5),
-                        "frozen": list(self.frozen),
-                    }
-                ],
+                "stages": stages,
             }
         )
+
+    def _stage(
+        self, name: str, steps: int, warmup: int, rate: float, more: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        return {
+            "name": name,
+            "source": "segmentation",
+            "steps": steps,
+            "rate": rate,
+            "batch": self.batch,
+            "window_px": self.window_px,
+            "samples": 1,
+            "warmup": warmup,
+            "frozen": list(self.frozen),
+            **more,
+        }
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -145,50 +165,6 @@ class Outcome:
     probabilities: list[FloatArray] | None
     scores: PixelScores | None
     by_fold: dict[int, PixelScores]
-
-
-def spatial_folds(
-    centres_m: NDArray[np.float64], folds: int, block_m: float, seed: int = 0
-) -> NDArray[np.int64]:
-    """Hold scenes out by blocks of ground.
-
-    Parameters
-    ----------
-    centres_m : ndarray of float64, shape (N, 2)
-        Of the scenes, y and x in metres.
-    folds : int
-        Parts.
-    block_m : float
-        Side of a block; wider than what makes neighbours alike.
-    seed : int
-        Of the order in which equally large blocks are dealt out.
-
-    Returns
-    -------
-    fold : ndarray of int64, shape (N,)
-        Scenes of one block share one; folds are as even as whole blocks allow.
-
-    Raises
-    ------
-    ConfigError
-        If there are fewer blocks than folds.
-    """
-    blocks = np.floor(centres_m / block_m).astype(np.int64)
-    _, which = np.unique(blocks, axis=0, return_inverse=True)
-    sizes = np.bincount(which.ravel())
-    if len(sizes) < folds:
-        raise ConfigError(
-            f"{len(sizes)} blocks of {block_m:.0f} m for {folds} folds: take smaller blocks or "
-            "fewer folds"
-        )
-    order = np.random.default_rng(seed).permutation(len(sizes))
-    order = order[np.argsort(-sizes[order], kind="stable")]
-    load = np.zeros(folds, np.int64)
-    fold_of = np.zeros(len(sizes), np.int64)
-    for block in order:
-        fold_of[block] = int(load.argmin())
-        load[fold_of[block]] += sizes[block]
-    return fold_of[which.ravel()]
 
 
 def fine_tune(
@@ -239,22 +215,17 @@ def fine_tune(
         taught = [scene for n, scene in enumerate(scenes) if fold[n] != number]
         if not held or not taught:
             raise ConfigError(f"fold {number} holds {len(held)} of {len(scenes)} scenes")
-        folder = out / f"fold-{number}"
-        model, tokenizer, processor = _train(settings, taught, folder, cpu=cpu)
-        maps = map_logits(
-            model,
-            tokenizer,
-            processor,
-            [scenes[n].window for n in held],
-            settings.name,
-            settings.dates,
-            size_px=settings.window_px,
-        )
+        windows = [scenes[n].window for n in held]
+        maps = map_held_out(settings, taught, windows, out / f"fold-{number}", cpu=cpu)
         for n, found in zip(held, maps, strict=True):
             logits[n] = found
     if progress is not None:
         progress("folds", len(parts), len(parts) + 1)
-    temperatures, probabilities = _calibrated(settings.folds, fold, logits, truth, known)
+    temperatures: dict[int, float] = {}
+    probabilities: list[FloatArray] | None = None
+    if parts:
+        whole = [np.asarray(one) for one in logits]
+        temperatures, probabilities = cross_calibrated(fold, whole, truth, known)
     model, tokenizer, processor = _train(settings, scenes, out, cpu=cpu)
     if temperatures:
         model.config.mask_temperature = float(np.median(list(temperatures.values())))
@@ -272,6 +243,48 @@ def fine_tune(
     return Outcome(out, probabilities, scores, by_fold)
 
 
+def map_held_out(
+    settings: FineTuning,
+    scenes: Sequence[LabelledScene],
+    windows: Sequence[Window],
+    folder: Path,
+    *,
+    cpu: bool = False,
+) -> list[FloatArray]:
+    """Tune a model to some scenes, and map others with it.
+
+    Parameters
+    ----------
+    settings : FineTuning
+        How.
+    scenes : sequence of LabelledScene
+        To learn from.
+    windows : sequence of Window
+        To map.
+    folder : Path
+        For checkpoints; what a killed run had done is not done again.
+    cpu : bool
+        Stay on the processor.
+
+    Returns
+    -------
+    logits : list of ndarray of float32, shape (H, W)
+        Of each window, not calibrated.
+    """
+    model, tokenizer, processor = _train(settings, scenes, folder, cpu=cpu)
+    name, dates = settings.name, settings.dates
+    return map_logits(model, tokenizer, processor, windows, name, dates, size_px=settings.window_px)
+
+
+def _has_names(start: str) -> bool:
+    """Tell whether a model's masks can be asked for by the embeddings of their names."""
+    file = Path(start) / "config.json"
+    if not file.is_file():  # said where the model is built
+        return True
+    said = json.loads(file.read_text(encoding="utf-8"))
+    return said.get("backbone", "nano") == "nano"
+
+
 def _train(
     settings: FineTuning, scenes: Sequence[LabelledScene], folder: Path, *, cpu: bool
 ) -> tuple[TerrascopeModel, PreTrainedTokenizerBase, TerrascopeProcessor]:
@@ -284,31 +297,9 @@ def _train(
     Trainer(
         recipe, model, source, answer_ids(tokenizer), trace_ids(tokenizer), folder, cpu=cpu
     ).run()
+    if model.config.backbone == "nano":  # from here on it takes windows of this side
+        model.config.nano.window_size = settings.window_px
     return model, tokenizer, processor
-
-
-def _calibrated(
-    folds: int,
-    fold: NDArray[np.int64],
-    logits: Sequence[FloatArray | None],
-    truth: Sequence[BoolArray],
-    known: Sequence[BoolArray],
-) -> tuple[dict[int, float], list[FloatArray] | None]:
-    """Fit the temperature of every fold on the others, and apply it."""
-    if not folds:
-        return {}, None
-    found: dict[int, float] = {}
-    for number in range(folds):
-        others = [n for n in range(len(logits)) if fold[n] != number or folds == 1]
-        score = np.concatenate([np.asarray(logits[n])[known[n]] for n in others])
-        real = np.concatenate([truth[n][known[n]] for n in others])
-        valid = torch.ones(len(score), dtype=torch.bool)
-        found[number] = fit_temperature(torch.from_numpy(score), torch.from_numpy(real), valid)
-    probabilities = []
-    for n, values in enumerate(logits):
-        scaled = torch.from_numpy(np.asarray(values)) / found[int(fold[n])]
-        probabilities.append(torch.sigmoid(scaled).numpy())
-    return found, probabilities
 
 
 def _check(settings: FineTuning, scenes: Sequence[LabelledScene]) -> None:

@@ -86,16 +86,15 @@ class LabelledSource:
             wanted = bool(rng.random() < _WITH_CLASS)
             if not wanted or mask.any():
                 break
-        top, left = _corner(mask, wanted, size, rng)
-        rows, columns = mask.shape
-        if rows > size or columns > size:
+        # Square, so that it can be turned; the processor pads what is smaller.
+        side = min(size, *mask.shape)
+        top, left = _corner(mask, wanted, side, rng)
+        if mask.shape != (side, side):
             try:
-                scene = cut(scene, top, left, size)
+                scene = cut(scene, top, left, side)
             except ValueError:  # nothing observed there
                 return self._item(rng, size)
-            rows, columns = size, size
-        if rows == columns:
-            scene = turn(scene, int(rng.integers(4)), mirrored=bool(rng.integers(2)))
+        scene = turn(scene, int(rng.integers(4)), mirrored=bool(rng.integers(2)))
         return scene, [mask_sample(scene, self.name, self.dates)]
 
 

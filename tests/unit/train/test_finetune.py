@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import json
 from pathlib import Path
@@ -15,6 +16,7 @@ from rasterio.transform import from_origin
 
 from terrascope.data.adapters.labelled import scenes_of
 from terrascope.data.scenes import LabelledScene
+from terrascope.data.views import cut
 from terrascope.errors import ConfigError, ReadError
 from terrascope.model.geometry import Geometry
 from terrascope.model.modeling_terrascope import TerrascopeModel
@@ -22,7 +24,8 @@ from terrascope.model.stacks import Stack, Window
 from terrascope.readers.labelled import read_labelled
 from terrascope.sensors import S2_BANDS
 from terrascope.train.building import build_model, save_model
-from terrascope.train.finetune import FineTuning, fine_tune, spatial_folds
+from terrascope.train.finetune import FineTuning, fine_tune, map_held_out, spatial_folds
+from terrascope.train.labelled import LabelledSource
 from terrascope.train.scoring import score_pixels
 
 from .fields import tiny_recipe
@@ -104,8 +107,15 @@ def test_a_class_is_learnt_and_scored_out_of_fold(tmp_path: Path) -> None:
     model, tokenizer, processor = build_model(tiny_recipe(window_px=16))
     save_model(tmp_path / "start", model, tokenizer, processor)
     labelled = scenes(6)
+    # The language of this start has never learnt what names look like: it has to be asked.
     tuning = FineTuning(
-        start=str(tmp_path / "start"), steps=60, rate=5e-3, batch=4, window_px=16, folds=2
+        start=str(tmp_path / "start"),
+        steps=60,
+        rate=5e-3,
+        batch=4,
+        window_px=16,
+        folds=2,
+        asked=1.0,
     )
     fold = np.array([0, 1, 0, 1, 0, 1])
     outcome = fine_tune(tuning, labelled, fold, tmp_path / "out", cpu=True)
@@ -120,6 +130,48 @@ def test_a_class_is_learnt_and_scored_out_of_fold(tmp_path: Path) -> None:
     tuned = TerrascopeModel.from_pretrained(tmp_path / "out")
     expected = np.median(list(facts["temperatures"].values()))
     assert tuned.config.mask_temperature == pytest.approx(expected, rel=1e-3)
+
+
+def test_names_come_first_where_the_model_knows_them(tmp_path: Path) -> None:
+    tuning = FineTuning(start=str(tmp_path), steps=50, asked=0.2)
+    named, asked = tuning.recipe("fold").stages
+    assert (named.steps, asked.steps) == (40, 10)
+    assert (named.named, named.images) == (True, False)
+    assert (asked.named, asked.images) == (False, True)
+    assert named.frozen == asked.frozen == ("language",)
+    only = dataclasses.replace(tuning, asked=1.0).recipe("fold").stages
+    assert [(one.steps, one.named) for one in only] == [(50, False)]
+    (tmp_path / "config.json").write_text(json.dumps({"backbone": "internvl"}), encoding="utf-8")
+    assert [(one.steps, one.named) for one in tuning.recipe("fold").stages] == [(50, False)]
+
+
+def test_small_and_long_scenes_are_cut_square_and_turned() -> None:
+    """Every turn of a square appears; what is mapped afterwards has a window of another side."""
+    whole = scenes(1)[0]
+    part = cut(whole, 0, 0, 20)
+    source = LabelledSource([part], build_model(tiny_recipe(window_px=32))[1], LOSS, (0, 1), 0)
+    stage = FineTuning("nano", window_px=32, batch=16, steps=1, asked=1.0).recipe("x").stages[0]
+    batch = next(source(stage, split="train", start=0, stride=1))
+    masks = {one.numpy()[:20, :20].tobytes() for one in batch.truth}
+    truth = part.mask(LOSS, (0, 1))
+    turns = [np.rot90(m, k) for m in (truth, truth[:, ::-1]) for k in range(4)]
+    assert masks <= {np.ascontiguousarray(one).tobytes() for one in turns}
+    assert len(masks) > 4
+
+
+def test_a_model_is_tuned_to_smaller_windows(tmp_path: Path) -> None:
+    model, tokenizer, processor = build_model(tiny_recipe(window_px=32))
+    save_model(tmp_path / "start", model, tokenizer, processor)
+    tuning = FineTuning(
+        start=str(tmp_path / "start"), steps=2, batch=2, window_px=16, folds=0, asked=0.5
+    )
+    fine_tune(tuning, scenes(2), np.zeros(2, np.int64), tmp_path / "out", cpu=True)
+    tuned = TerrascopeModel.from_pretrained(tmp_path / "out")
+    assert tuned.config.nano.window_size == 16
+    held = [one.window for one in scenes(3)]
+    maps = map_held_out(tuning, scenes(2), held, tmp_path / "fold", cpu=True)
+    assert [one.shape for one in maps] == [(24, 24)] * 3
+    assert all(np.isfinite(one).all() for one in maps)
 
 
 def test_scenes_that_cannot_be_learnt_from_are_refused(tmp_path: Path) -> None:
