@@ -9,6 +9,7 @@ from types import MappingProxyType
 import torch
 from transformers import PreTrainedTokenizerBase
 
+import terrascope
 from terrascope.data.scenes import ANY_CHANGE, DESTROYED
 from terrascope.errors import ConfigError
 from terrascope.model.configuration_terrascope import NanoConfig, TerrascopeConfig
@@ -21,7 +22,18 @@ from terrascope.train.recipe import Recipe
 from terrascope.train.settings import Losses
 from terrascope.vocabulary import CHANGE_NAMES, LAND_COVER, image_indicator
 
-__all__ = ["STORED", "answer_ids", "build_model", "nano_config", "save_model", "trace_ids"]
+__all__ = [
+    "PACKAGED_MODEL",
+    "STORED",
+    "answer_ids",
+    "build_model",
+    "nano_config",
+    "save_model",
+    "trace_ids",
+]
+
+PACKAGED_MODEL = Path(terrascope.__file__).parent / "weights" / "nano"
+"""The model that the package ships; in a recipe, the start ``"nano"``."""
 
 STORED = MappingProxyType({"nano": torch.float16, "internvl": torch.bfloat16})
 """How weights are stored, by backbone.
@@ -129,7 +141,7 @@ def build_model(
         tokenizer = NanoTokenizer()
         model = TerrascopeModel(nano_config(tokenizer, recipe))
         return model, tokenizer, TerrascopeProcessor(size_px=recipe.window_px)
-    folder = Path(recipe.start)
+    folder = PACKAGED_MODEL if recipe.start == "nano" else Path(recipe.start)
     if not (folder / "config.json").is_file():
         raise ConfigError(f"start {recipe.start!r}: expected the folder of a model")
     loaded = TerrascopeModel.from_pretrained(folder, dtype=torch.float32)

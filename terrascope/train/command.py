@@ -10,10 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-import terrascope
 from terrascope.data.scenes import LabelledScene
 from terrascope.errors import ConfigError
-from terrascope.train.building import build_model
+from terrascope.train.building import PACKAGED_MODEL, build_model
 from terrascope.train.finetune import FineTuning, Outcome, fine_tune, spatial_folds
 from terrascope.train.recipe import read_recipe
 from terrascope.train.run import train
@@ -31,7 +30,6 @@ __all__ = [
 ]
 
 _WINDOW_PX, _CELL_PX = 128, 8
-PACKAGED_MODEL = Path(terrascope.__file__).parent / "weights" / "nano"
 
 
 def model_folder(name: str) -> Path:

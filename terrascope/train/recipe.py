@@ -27,7 +27,7 @@ from terrascope.train.settings import (
 
 __all__ = ["PACKAGED", "Recipe", "read_recipe", "recipe_of"]
 
-PACKAGED = ("nano", "smoke")
+PACKAGED = ("nano", "nano-again", "smoke")
 """Recipes that come with the package, by name."""
 
 
@@ -44,7 +44,8 @@ class Recipe:
     seed : int
         Of weights, data and dropout.
     start : str
-        Folder of a model to start from; empty for fresh weights of the nano.
+        Folder of a model to start from, or ``"nano"`` for the packaged one; empty for fresh
+        weights of the nano.
     workers : int
         Processes that make samples; 0 makes them between the steps.
     window_px : int
