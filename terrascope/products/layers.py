@@ -6,12 +6,13 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from terrascope.geo.tiles import Tile
+from terrascope.monitor.answers.maps import Maps
 from terrascope.products.palette import (
     COVER_COLOURS,
     KIND_COLOURS,
@@ -210,37 +211,8 @@ ALL_LAYERS: Mapping[str, LayerSpec] = MappingProxyType({**LAYERS, **MODEL_LAYERS
 """Every layer that there is, by name."""
 
 
-class LayerSource(Protocol):
-    """Where the maps of a run are read from, tile by tile."""
-
-    @property
-    def resolution_m(self) -> int:
-        """Pixel size in metres."""
-
-    @property
-    def tiles(self) -> Sequence[Tile]:
-        """All tiles of the area of interest, whether they have results or not."""
-
-    @property
-    def layers(self) -> Sequence[str]:
-        """Names of the layers that there are; ``status`` is always among them."""
-
-    def read(self, tile: Tile, layer: str) -> NDArray[Any] | None:
-        """Return one layer of one tile.
-
-        Parameters
-        ----------
-        tile : Tile
-            One of `tiles`.
-        layer : str
-            One of `layers`.
-
-        Returns
-        -------
-        values : ndarray, shape (y, x), or None
-            North up; only pixels that the tile owns are other than outside
-            (status 255). None where the tile has no result.
-        """
+LayerSource: TypeAlias = Maps
+"""Where the maps of a run are read from, tile by tile."""
 
 
 @dataclasses.dataclass(frozen=True)

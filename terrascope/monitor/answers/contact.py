@@ -12,7 +12,7 @@ from scipy import ndimage
 from terrascope.geo.aoi import Aoi
 from terrascope.geo.projection import zone_to_lonlat
 from terrascope.geo.tiles import Tile, Zone
-from terrascope.monitor.answers.ground import Maps
+from terrascope.monitor.answers.maps import Maps
 from terrascope.monitor.answers.subjects import Subject
 from terrascope.monitor.footprint import aoi_mask
 from terrascope.types import ChangeKind, Status

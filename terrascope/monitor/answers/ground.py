@@ -11,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,12 +25,12 @@ from terrascope.kernels.regional import (
     total_interval,
     unseen_variance,
 )
+from terrascope.monitor.answers.maps import Maps, TileLayers
 from terrascope.monitor.answers.subjects import Subject
 from terrascope.monitor.footprint import aoi_mask, tile_pixel_area
-from terrascope.types import ChangeKind, Status
-from terrascope.vocabulary import CLASS_CODES
+from terrascope.types import Status
 
-__all__ = ["Figure", "Maps", "Place", "measure"]
+__all__ = ["Figure", "Place", "measure"]
 
 _BLOCK_M = 480
 """Side of the squares between which the spread of change is measured; divides a tile."""
@@ -43,38 +42,6 @@ _CHANGED = (int(Status.PROVISIONAL), int(Status.CONFIRMED))
 _SEEN = (int(Status.NO_CHANGE), *_CHANGED, int(Status.CLOSED))
 _ZONE_APART = 1_000_000
 """Columns between the squares of two zones."""
-
-
-class Maps(Protocol):
-    """The maps of a run, tile by tile; see `terrascope.products.layers.LayerSource`."""
-
-    @property
-    def resolution_m(self) -> int:
-        """Pixel size in metres."""
-
-    @property
-    def tiles(self) -> Sequence[Tile]:
-        """All tiles of the area."""
-
-    @property
-    def layers(self) -> Sequence[str]:
-        """Names of the layers that there are."""
-
-    def read(self, tile: Tile, layer: str) -> NDArray[Any] | None:
-        """Return one layer of one tile, None where it has no result.
-
-        Parameters
-        ----------
-        tile : Tile
-            One of `tiles`.
-        layer : str
-            One of `layers`.
-
-        Returns
-        -------
-        values : ndarray, shape (y, x), or None
-            North up.
-        """
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -221,7 +188,7 @@ def _parts(
         asked = aoi_mask(area, tile, maps.resolution_m)
         if not asked.any():
             continue
-        layers = _Layers(maps, tile)
+        layers = TileLayers(maps, tile)
         for place_index in at[index]:
             ground = places[place_index].ground
             inside = asked if ground is None else asked & aoi_mask(ground, tile, maps.resolution_m)
@@ -229,25 +196,8 @@ def _parts(
                 yield _part(places[place_index], layers, inside, subjects)
 
 
-class _Layers:
-    """Layers of a tile, each read once."""
-
-    def __init__(self, maps: Maps, tile: Tile) -> None:
-        self.tile = tile
-        self.maps = maps
-        self._read: dict[str, NDArray[Any] | None] = {}
-
-    def values(self, name: str, shape: tuple[int, int], missing: float) -> NDArray[Any]:
-        """Return a layer, or what stands for it where there is none."""
-        if name not in self._read:
-            known = name in self.maps.layers
-            self._read[name] = self.maps.read(self.tile, name) if known else None
-        found = self._read[name]
-        return np.full(shape, missing) if found is None else found
-
-
 def _part(
-    place: Place, layers: _Layers, inside: NDArray[np.bool_], subjects: Sequence[Subject]
+    place: Place, layers: TileLayers, inside: NDArray[np.bool_], subjects: Sequence[Subject]
 ) -> _Part:
     resolution = layers.maps.resolution_m
     block = max(_BLOCK_M // resolution, 1)
@@ -256,13 +206,12 @@ def _part(
     window = np.s_[bounds[0][0] : bounds[0][1], bounds[1][0] : bounds[1][1]]
     shape = (inside.shape[0], inside.shape[1])
     status = layers.values("status", shape, int(Status.NOT_OBSERVED))[window]
-    kind = layers.values("change_kind", shape, int(ChangeKind.NONE))[window]
     probability = layers.values("change_probability", shape, math.nan)[window]
     area = tile_pixel_area(layers.tile, resolution, rows=window[0], columns=window[1])
     seen = inside[window] & np.isin(status, _SEEN)
     changed = seen & np.isin(status, _CHANGED)
     stated = np.where(np.isfinite(probability), probability, changed).astype(np.float32)
-    mapped = {s: changed & _is_subject(s, kind, layers, window, shape) for s in subjects}
+    mapped = {s: changed & layers.holds(s, window, shape) for s in subjects}
     return _Part(
         place,
         layers.tile,
@@ -280,24 +229,6 @@ def _part(
 def _whole_squares(occupied: NDArray[np.int64], block: int) -> tuple[int, int]:
     """Return the first and the last but one row or column of the squares that hold some."""
     return int(occupied[0]) // block * block, -(-(int(occupied[-1]) + 1) // block) * block
-
-
-def _is_subject(
-    subject: Subject,
-    kind: NDArray[Any],
-    layers: _Layers,
-    window: tuple[slice, slice],
-    shape: tuple[int, int],
-) -> NDArray[np.bool_]:
-    codes = [int(k) for k in subject.kinds]
-    if ChangeKind.NONE in subject.kinds:
-        codes.append(int(ChangeKind.OUTSIDE))  # changed, and nothing is known of its kind
-    found: NDArray[np.bool_] = np.isin(kind, codes)
-    if subject.cover is not None:
-        name = "class_from" if subject.before else "class_to"
-        cover = layers.values(name, shape, 0)[window]
-        found &= cover == CLASS_CODES[subject.cover]
-    return found
 
 
 class _Sums:

@@ -9,7 +9,7 @@ import shapely
 
 from terrascope.geo.aoi import Aoi
 from terrascope.kernels.prevalence import Reliability
-from terrascope.monitor.answers.ground import Maps
+from terrascope.monitor.answers.maps import Maps
 
 __all__ = ["Known", "Spot"]
 
