@@ -115,13 +115,18 @@ def demo(
     ),
     dask: DaskAddress = None,
     seed: Annotated[int, typer.Option(help="Of the simulated land.")] = 7,
+    model: Annotated[
+        str, typer.Option(help="Folder of a model, or NAME@promoted; none: the screen alone.")
+    ] = "nano@promoted",
 ) -> None:
     """Simulate two years of scenes, monitor them, and score the result against the truth."""
     _quiet_environment()
     from terrascope.catalog.serve import serve_catalog
     from terrascope.demo import score_demo, write_demo_archive
     from terrascope.progress import report_progress, shown
+    from terrascope.registry import find_model
 
+    chosen = None if model == "none" else find_model(model)  # refused before anything is made
     with shown():
         archive = write_demo_archive(
             output / "archive",
@@ -129,7 +134,11 @@ def demo(
             progress=lambda done, total: report_progress("simulate", done, total),
         )
         with serve_catalog(archive.directory) as server:
-            file = archive.write_monitor_file(url=server.url, output=output / "result")
+            file = archive.write_monitor_file(
+                url=server.url,
+                output=output / "result",
+                model=None if chosen is None else model if "@" in model else chosen.folder,
+            )
             report = _run_flow(file, dask)
     typer.echo(str(score_demo(output / "result", archive)))
     typer.echo(f"report: {report}")
@@ -249,6 +258,29 @@ def bench(
         bench_model(model, out, settings, fit_items=fit, real=real, progress=report_progress)
     typer.echo((out / "results.md").read_text(encoding="utf-8"))
     typer.echo(f"results: {out / 'results.md'}")
+
+
+@app.command("fit-fusion")
+def fit_fusion_of(
+    model: Annotated[
+        Path | None, typer.Option(help="Folder of a model; the packaged one without it.")
+    ] = None,
+    windows: Annotated[int, typer.Option(help="Simulated windows to fit on.", min=6)] = 90,
+    seed: Annotated[int, typer.Option(help="Of the first window.", min=0)] = 2_000_000,
+) -> None:
+    """Fit on simulated scenes how a model is fused with the screen; saved beside its weights."""
+    from terrascope.evaluation.fusion import fuse_model
+    from terrascope.progress import report_progress, shown
+
+    with shown():
+        lines = fuse_model(
+            model,
+            windows=windows,
+            seed=seed,
+            progress=lambda done, total: report_progress("fusion", done, total),
+        )
+    for line in lines:
+        typer.echo(line)
 
 
 @app.command()

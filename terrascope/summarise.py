@@ -480,11 +480,13 @@ def _scenes_by_tile(run: MonitorRun) -> dict[Tile, list[str]]:
 
 def _ground(run: MonitorRun, scenes: Mapping[Tile, Sequence[str]]) -> Ground:
     """Return what later questions need: outlines, scenes of every tile, and what is trusted."""
-    from terrascope.monitor.reason.plan import reliability_of
+    from terrascope.monitor.reason.fusion import reliability_of
 
     items = {tile: scenes.get(tile, ()) for tile in run.tiles}
     fused = run.reasoning is not None and run.settings.alerts is None
-    looked = reliability_of(run.reasoning.folder) if run.reasoning and fused else None
+    looked = None
+    if run.reasoning and fused:
+        looked = reliability_of(run.reasoning.folder, tuple(run.plans) or run.asked_sensors)
     return Ground(run.aoi, run.regions, items, SCREEN, looked)
 
 

@@ -63,7 +63,9 @@ class DemoArchive:
     target: tuple[dt.date, dt.date] = _TARGET
     scenes: int = 0
 
-    def monitor_toml(self, *, output: str | Path, url: str | None = None) -> str:
+    def monitor_toml(
+        self, *, output: str | Path, url: str | None = None, model: str | None = None
+    ) -> str:
         """Return the monitor file of the demo.
 
         Parameters
@@ -72,6 +74,8 @@ class DemoArchive:
             Folder of the result.
         url : str or None
             A STAC API that serves `directory`; None reads the tree itself.
+        model : str or None
+            Folder of a model, or ``NAME@promoted``; None lets the screen work alone.
 
         Returns
         -------
@@ -98,13 +102,16 @@ class DemoArchive:
                 'sar = "sentinel-1-rtc"',
                 "[cube]",
                 'composite = "median"',
+                *([] if model is None else ["[model]", f"name = {_quoted(model)}"]),
                 "[output]",
                 f"path = {_quoted(Path(output).resolve())}",
                 "",
             ]
         )
 
-    def write_monitor_file(self, *, output: str | Path, url: str | None = None) -> Path:
+    def write_monitor_file(
+        self, *, output: str | Path, url: str | None = None, model: str | None = None
+    ) -> Path:
         """Write the monitor file beside the archive.
 
         Parameters
@@ -113,6 +120,8 @@ class DemoArchive:
             Folder of the result.
         url : str or None
             A STAC API that serves `directory`; None reads the tree itself.
+        model : str or None
+            Folder of a model, or ``NAME@promoted``; None lets the screen work alone.
 
         Returns
         -------
@@ -120,7 +129,7 @@ class DemoArchive:
             ``demo.toml``.
         """
         file = self.aoi.with_name("demo.toml")
-        file.write_text(self.monitor_toml(output=output, url=url), encoding="utf-8")
+        file.write_text(self.monitor_toml(output=output, url=url, model=model), encoding="utf-8")
         return file
 
 

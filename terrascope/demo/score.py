@@ -4,7 +4,9 @@ All figures count pixels of 10 m that the zone owns and the AOI holds (status is
 not 255), zone by zone, on the truth's own grid.
 
 * Change F1: over observed pixels; predicted is status 2, 3 or 4; true is where
-  at least half of the ground is replaced on the last day of the target.
+  at least half of the ground is replaced on the last day of the target. Where a
+  model has looked, so do its own probability and the screen's, from 0.5 on, over the
+  pixels that it looked at: what either would have said alone.
 * Harvest: fields of no change, cut in the target's year before the target ends
   and not more than 60 days before it starts.
 * Rotation: fields of no change, with another crop than in the baseline's year.
@@ -23,6 +25,7 @@ import dataclasses
 import datetime as dt
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rasterio
@@ -35,7 +38,7 @@ from terrascope.demo.truth import ZoneTruth, read_truth
 from terrascope.errors import ProductError
 from terrascope.evaluation.metrics import Confusion, Rate, confusion, rate
 from terrascope.sim.events import Disturbance
-from terrascope.types import BoolArray, Status
+from terrascope.types import BoolArray, FloatArray, Status
 
 __all__ = ["DemoScore", "score_demo"]
 
@@ -64,6 +67,9 @@ class DemoScore:
         Alarms on steady ground under cloud that was flagged, and that was missed.
     observed : Rate
         Observed pixels among the pixels asked for.
+    alone : mapping of str to Confusion
+        Of the maps that were fused, where the model looked: ``screen``, ``model``, and ``fused``;
+        empty without a model.
     """
 
     change: Confusion
@@ -75,6 +81,7 @@ class DemoScore:
     flagged_cloud: Rate
     missed_cloud: Rate
     observed: Rate
+    alone: Mapping[str, Confusion] = dataclasses.field(default_factory=dict)
 
     def __str__(self) -> str:
         change, rival = self.change, self.rival.fit.confusion
@@ -83,6 +90,7 @@ class DemoScore:
             f"  observed {_percent(self.observed)} of the area",
             f"  change F1 {change.f1:.3f}, IoU {change.iou:.3f}",
             f"  precision {change.precision:.3f}, recall {change.recall:.3f}",
+            *self._beside(),
             f"  best label-tuned single index: F1 {rival.f1:.3f} ({self.rival.name})",
             "  found: " + ", ".join(f"{name} {_percent(one)}" for name, one in self.found.items()),
             f"  kind right: {_percent(self.kinds_right)} of the change found",
@@ -96,13 +104,23 @@ class DemoScore:
             lines.append(f"  false alarms, {title}: {_percent(one)} of {one.pixels:,} pixels")
         return "\n".join(lines)
 
+    def _beside(self) -> list[str]:
+        """Say what each of the fused maps is worth alone."""
+        if not self.alone:
+            return []
+        pixels = next(iter(self.alone.values())).pixels
+        told = ", ".join(f"{name} {one.f1:.3f}" for name, one in self.alone.items())
+        return [f"  F1 where the model looked ({pixels:,} pixels): {told}"]
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _ZoneMaps:
-    """A zone's result on the truth's grid; 255 where the result does not reach."""
+    """A zone's result on the truth's grid; 255 where the result does not reach, NaN likewise."""
 
     status: NDArray[np.uint8]
     kind: NDArray[np.uint8] | None
+    probability: Mapping[str, FloatArray]
+    """Of screen and model, where there was one."""
 
 
 def score_demo(output: str | Path, archive: DemoArchive) -> DemoScore:
@@ -130,11 +148,18 @@ def score_demo(output: str | Path, archive: DemoArchive) -> DemoScore:
     change = Confusion(0, 0, 0, 0)
     rates = dict.fromkeys(("harvest", "rotation", "flagged", "missed", "kind", "seen"), Rate(0, 0))
     found: dict[str, Rate] = {}
+    alone: dict[str, Confusion] = {}
     for zone, truth in truths.items():
         result = maps[zone]
         alarm, seen = _alarm(result.status), _seen(result.status)
         changed = truth.kind > 0
         change += confusion(alarm, changed, seen)
+        if result.probability:
+            looked = seen & np.isfinite(result.probability["model"])
+            said = {name: one >= 0.5 for name, one in result.probability.items()}
+            for name, one in {**said, "fused": alarm}.items():
+                counts = confusion(one, changed, looked)
+                alone[name] = alone.get(name, Confusion(0, 0, 0, 0)) + counts
         for code in Disturbance:
             here = seen & (truth.disturbance == code)
             name = code.name.lower().replace("_", " ")
@@ -159,6 +184,7 @@ def score_demo(output: str | Path, archive: DemoArchive) -> DemoScore:
         flagged_cloud=rates["flagged"],
         missed_cloud=rates["missed"],
         observed=rates["seen"],
+        alone=alone,
     )
 
 
@@ -196,13 +222,20 @@ def _seen(status: NDArray[np.uint8]) -> BoolArray:
 
 def _read_maps(output: Path, zone: str, truth: ZoneTruth) -> _ZoneMaps:
     """Read a zone's maps on the truth's grid, whatever part of the zone they cover."""
-    status = _read_on(output / "maps" / zone / "status.tif", truth)
-    kind_file = output / "maps" / zone / "change_kind.tif"
-    return _ZoneMaps(status, _read_on(kind_file, truth) if kind_file.exists() else None)
+    folder = output / "maps" / zone
+    status = _read_on(folder / "status.tif", truth, np.uint8(Status.OUTSIDE))
+    kind_file = folder / "change_kind.tif"
+    kind = _read_on(kind_file, truth, np.uint8(Status.OUTSIDE)) if kind_file.exists() else None
+    layers = {name: folder / f"{name}_probability.tif" for name in ("screen", "model")}
+    there = all(file.exists() for file in layers.values())
+    probability = {
+        name: _read_on(file, truth, np.float32(np.nan)) for name, file in layers.items() if there
+    }
+    return _ZoneMaps(status, kind, probability)
 
 
-def _read_on(file: Path, truth: ZoneTruth) -> NDArray[np.uint8]:
-    """Read the truth's pixels out of a map, 255 beyond its edge."""
+def _read_on(file: Path, truth: ZoneTruth, missing: Any) -> NDArray[Any]:
+    """Read the truth's pixels out of a map, `missing` beyond its edge, in its type."""
     if not file.exists():
         raise ProductError(f"{file}: found no map; expected the result of a run of the demo")
     with rasterio.open(file) as source:
@@ -214,13 +247,13 @@ def _read_on(file: Path, truth: ZoneTruth) -> NDArray[np.uint8]:
                 f"{file}: found {source.crs} {source.transform}; expected 10 m "
                 f"pixels of EPSG:{truth.epsg} on whole multiples of 10 m"
             )
-        numbers = np.asarray(source.read(1), np.uint8)
+        numbers = np.asarray(source.read(1), missing.dtype)
     # Cut out by hand: the map may end before the truth does, or lie beside it.
     rows = np.arange(truth.kind.shape[0]) + int(row)
     columns = np.arange(truth.kind.shape[1]) + int(column)
     inside_y = (rows >= 0) & (rows < numbers.shape[0])
     inside_x = (columns >= 0) & (columns < numbers.shape[1])
-    cut = np.full(truth.kind.shape, int(Status.OUTSIDE), np.uint8)
+    cut = np.full(truth.kind.shape, missing)
     cut[np.ix_(inside_y, inside_x)] = numbers[np.ix_(rows[inside_y], columns[inside_x])]
     return cut
 

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+from collections.abc import Collection, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from terrascope.types import BoolArray, FloatArray
 
-__all__ = ["EVEN", "LogOddsPool", "fit_pool", "log_odds"]
+__all__ = ["COMBINATIONS", "EVEN", "LogOddsPool", "combination_of", "fit_pool", "log_odds"]
+
+COMBINATIONS: Mapping[str, tuple[str, ...]] = {
+    "optical": ("sentinel-2",),
+    "radar": ("sentinel-1",),
+    "both": ("sentinel-2", "sentinel-1"),
+}
+"""Sensors that a run may have: each has weights of its own."""
 
 _BOUND = 10.0
 """Of log-odds: no model of noise holds at 1 in 20,000."""
@@ -38,6 +47,13 @@ class LogOddsPool:
     model: float
     version: str
 
+    def __post_init__(self) -> None:
+        numbers = (self.bias, self.screen, self.model)
+        if not all(isinstance(n, int | float) and math.isfinite(n) for n in numbers):
+            raise ValueError(f"{self}: expected numbers")
+        if min(self.screen, self.model) < 0:
+            raise ValueError(f"{self}: expected weights of 0 or more")
+
     def fuse(self, screen: FloatArray, model: FloatArray) -> FloatArray:
         """Fuse two probabilities.
 
@@ -60,6 +76,30 @@ class LogOddsPool:
 
 EVEN = LogOddsPool(0.0, 0.5, 0.5, "even-1")
 """Both trusted alike: used where no fit came with a model."""
+
+
+def combination_of(sensors: Collection[str]) -> str:
+    """Name what a run has seen with.
+
+    Parameters
+    ----------
+    sensors : collection of str
+        At least one of ``"sentinel-2"`` and ``"sentinel-1"``.
+
+    Returns
+    -------
+    name : str
+        Key of `COMBINATIONS`.
+
+    Raises
+    ------
+    ValueError
+        If it is none of them.
+    """
+    for name, one in COMBINATIONS.items():
+        if set(one) == set(sensors):
+            return name
+    raise ValueError(f"sensors {sorted(sensors)}: expected {' or '.join(COMBINATIONS)}")
 
 
 def log_odds(probability: FloatArray) -> FloatArray:

@@ -17,6 +17,7 @@ from terrascope.sim.land import Land, make_land
 from terrascope.sim.places import Place, draw_place
 from terrascope.sim.scenery import Scenery
 from terrascope.sim.shots import (
+    Chain,
     draw_chain,
     draw_dates,
     draw_grain,
@@ -27,7 +28,7 @@ from terrascope.sim.shots import (
 from terrascope.types import BoolArray, ChangeKind, FloatArray
 from terrascope.vocabulary import LAND_COVER
 
-__all__ = ["SceneSample", "sample_scene"]
+__all__ = ["SceneSample", "sample_dates", "sample_scene"]
 
 _NATIVE_M = 10.0
 _MARGIN = 4  # pixels, at least: room for the blur, the phase of the 60 m grid, and speckle
@@ -158,18 +159,8 @@ def sample_scene(
     ValueError
         If an argument is out of its range.
     """
-    if split not in SPLITS:
-        raise ValueError(f"split {split!r}: expected one of {', '.join(SPLITS)}")
-    if seed < 0 or size < 16 or (dates is not None and dates < 1):
-        raise ValueError(f"seed {seed}, size {size}, dates {dates}: expected at least 0, 16 and 1")
-    key: tuple[int, ...] = (SPLITS.index(split), seed, size, dates or 0)
-    key += () if happening is None else (int(happening),)
-    draws = Draws(np.random.default_rng(key), split)
-    count = dates or draws.choice(_COUNTS, _COUNT_WEIGHTS)
-    place = draw_place(draws)
-    chain = draw_chain(draws)
-    land = _window(place, size, chain.pixel_m)
-    days = draw_dates(draws, count)
+    draws, place, chain, days = _begun(seed, split, size, dates, happening)
+    count, land = len(days), _window(place, size, chain.pixel_m)
     alterations = draw_alterations(draws, land, place.climate, days, happening)
     scenery = Scenery(land, alterations, place.climate)
     part = chain.nearest(size)
@@ -205,6 +196,40 @@ def sample_scene(
             sample.radar[index] = shoot_radar(scenery, shot, shares, place.palette, chain, size)
     radar_dates = tuple(shot.radar.time.date() for shot in shots)
     return dataclasses.replace(sample, radar_dates=radar_dates)
+
+
+def sample_dates(
+    seed: int, *, split: str = "train", size: int = 128, dates: int | None = None
+) -> tuple[dt.date, ...]:
+    """Return the optical dates of a sample, without making it.
+
+    Parameters
+    ----------
+    seed, split, size, dates
+        As of `sample_scene`.
+
+    Returns
+    -------
+    days : tuple of datetime.date
+        Its `optical_dates`, hundreds of times faster.
+    """
+    return tuple(_begun(seed, split, size, dates, None)[3])
+
+
+def _begun(
+    seed: int, split: str, size: int, dates: int | None, happening: Alter | None
+) -> tuple[Draws, Place, Chain, list[dt.date]]:
+    """Draw what comes before the land: place, provider and dates."""
+    if split not in SPLITS:
+        raise ValueError(f"split {split!r}: expected one of {', '.join(SPLITS)}")
+    if seed < 0 or size < 16 or (dates is not None and dates < 1):
+        raise ValueError(f"seed {seed}, size {size}, dates {dates}: expected at least 0, 16 and 1")
+    key: tuple[int, ...] = (SPLITS.index(split), seed, size, dates or 0)
+    key += () if happening is None else (int(happening),)
+    draws = Draws(np.random.default_rng(key), split)
+    count = dates or draws.choice(_COUNTS, _COUNT_WEIGHTS)
+    place, chain = draw_place(draws), draw_chain(draws)
+    return draws, place, chain, draw_dates(draws, count)
 
 
 def _window(place: Place, size: int, pixel_m: float) -> Land:

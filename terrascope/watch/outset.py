@@ -261,6 +261,12 @@ class Outset:
 
         return plan_alerts(screen, self.settings.alerts)
 
+    @property
+    def asked_sensors(self) -> tuple[str, ...]:
+        """Sensors of the monitor file; the catalog may lack one."""
+        asked = {"sentinel-2": self.settings.optical, "sentinel-1": self.settings.sar}
+        return tuple(sensor for sensor, collection in asked.items() if collection is not None)
+
     @cached_property
     def reasoning(self) -> ReasonSettings | None:
         """How the model is used; None where the monitor file names none.
@@ -272,7 +278,8 @@ class Outset:
         ConfigError
             If its windows are larger than a tile.
         """
-        from terrascope.monitor.reason.plan import ReasonSettings, fusion_of
+        from terrascope.monitor.reason.fusion import fusion_of
+        from terrascope.monitor.reason.plan import ReasonSettings
         from terrascope.registry import find_model
         from terrascope.store.layout import tile_pixels
 
@@ -296,7 +303,7 @@ class Outset:
             budget=choice.budget,
             audit=choice.audit,
             micro_batch=choice.micro_batch,
-            pool=fusion_of(found.folder),
+            pool=fusion_of(found.folder, self.asked_sensors),
         )
 
     @property

@@ -195,12 +195,17 @@ class MonitorRun(Outset):
         batches : list of int
             Indices in the screen's plan; none without a model.
         """
+        from terrascope.monitor.reason.fusion import fusion_of
         from terrascope.monitor.reason.plan import choose_windows, pending_reason, reason_keys
 
         if self.reasoning is None:
             return []
         plan = self.screen_plan
-        settings = dataclasses.replace(self.reasoning, threads=executor.threads_per_worker)
+        settings = dataclasses.replace(
+            self.reasoning,
+            threads=executor.threads_per_worker,
+            pool=fusion_of(self.reasoning.folder, tuple(plan.groups) or self.asked_sensors),
+        )
         with self._stage("reason") as count:
             chosen = choose_windows(plan, settings, self.store, executor)
             keys = reason_keys(plan, settings, self._judged_keys(), chosen)

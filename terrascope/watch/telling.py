@@ -72,6 +72,7 @@ def _reason_notes(run: Outset) -> tuple[str, ...]:
     if run.settings.model is None or not (run.output / "cube").exists():
         return ()
     from terrascope.monitor.reason.dispatch import audit_of, audit_text
+    from terrascope.monitor.reason.fusion import fusion_note
 
     asked = {tile.id for tile in run.tiles}
     records = [
@@ -82,6 +83,9 @@ def _reason_notes(run: Outset) -> tuple[str, ...]:
     ]
     failed = sorted(record.tile for record in records if not record.done)
     told = (audit_text(audit_of(records)),) if records else ()
+    fused = run.reasoning is not None and run.settings.alerts is None  # alerts are not fused
+    if run.reasoning and fused and (note := fusion_note(run.reasoning.folder)):
+        told = (*told, note)
     if not failed:
         return told
     names = ", ".join(failed[:5]) + (" and others" if len(failed) > 5 else "")

@@ -8,9 +8,7 @@ to know what was given up.
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +19,6 @@ from terrascope.geo.tiles import Tile
 from terrascope.kernels.audit import allocate
 from terrascope.kernels.blend import first_and_last
 from terrascope.kernels.pooling import EVEN, LogOddsPool
-from terrascope.kernels.prevalence import AS_STATED, Reliability
 from terrascope.monitor.alert_plan import AlertPlan, alert_score
 from terrascope.monitor.screen import ScreenPlan
 from terrascope.store.layout import tile_slices
@@ -38,12 +35,10 @@ __all__ = [
     "Chosen",
     "ReasonSettings",
     "choose_windows",
-    "fusion_of",
     "least_pixels",
     "model_plan",
     "pending_reason",
     "reason_keys",
-    "reliability_of",
     "strata_of",
 ]
 
@@ -87,6 +82,9 @@ class ReasonSettings:
         See `terrascope.model.precision`.
     threads : int
         Of a worker without a GPU; 0 leaves it to torch. Not part of the key.
+    offset_px : int
+        From the zone's origin to the lattice of windows: maps hardly depend on it
+        (`benchmarks/tiling.py`).
     """
 
     folder: str
@@ -101,8 +99,11 @@ class ReasonSettings:
     pool: LogOddsPool = EVEN
     precision: str = "auto"
     threads: int = 0
+    offset_px: int = 0
 
     def __post_init__(self) -> None:
+        if not 0 <= self.offset_px < self.stride_px:
+            raise ValueError(f"offset {self.offset_px} px: expected 0 to {self.stride_px - 1}")
         if not 0 < self.stride_px <= self.window_px:
             raise ValueError(f"stride {self.stride_px} of windows of {self.window_px} px")
         if self.micro_batch < 1 or self.audit < 0:
@@ -119,6 +120,8 @@ class ReasonSettings:
         facts = dataclasses.asdict(self)
         for name in ("folder", "name", "budget", "ask", "audit", "threads"):
             facts.pop(name)
+        if not self.offset_px:
+            facts.pop("offset_px")
         return facts
 
 
@@ -129,7 +132,8 @@ class Chosen:
     Parameters
     ----------
     first : tuple of int
-        Row and column number of the first window; window (i, j) begins at ``stride`` times that.
+        Row and column number of the first window; window (i, j) begins at ``stride`` times that,
+        and the offset.
     score : ndarray of float32
         Of the screen; NaN where it saw nothing inside the area.
     own : ndarray of bool
@@ -156,44 +160,6 @@ class Chosen:
         """
         parts = (self.own, self.ask, self.stratum)
         return f"{self.first} " + " ".join(part.tobytes().hex() for part in parts)
-
-
-def fusion_of(folder: str) -> LogOddsPool:
-    """Return the weights that came with a model.
-
-    Parameters
-    ----------
-    folder : str
-        Of the model; ``fusion.json`` in it holds the fit.
-
-    Returns
-    -------
-    pool : LogOddsPool
-        `terrascope.kernels.pooling.EVEN` where none came.
-    """
-    path = Path(folder) / "fusion.json"
-    if not path.is_file():
-        return EVEN
-    return LogOddsPool(**json.loads(path.read_text(encoding="utf-8")))
-
-
-def reliability_of(folder: str) -> Reliability:
-    """Return what the fused probabilities of a model are worth.
-
-    Parameters
-    ----------
-    folder : str
-        Of the model; ``reliability.json`` in it holds the fit.
-
-    Returns
-    -------
-    reliability : Reliability
-        `terrascope.kernels.prevalence.AS_STATED` where none came.
-    """
-    path = Path(folder) / "reliability.json"
-    if not path.is_file():
-        return AS_STATED
-    return Reliability(**json.loads(path.read_text(encoding="utf-8")))
 
 
 def model_plan(plan: ScreenPlan) -> ScreenPlan:
@@ -345,12 +311,12 @@ def _score_tile(
     plan: ScreenPlan, settings: ReasonSettings, tile: Tile, store: Store
 ) -> tuple[Tile, tuple[tuple[int, int], FloatArray]]:
     """Score the windows that touch a tile, as a whole, wherever they reach. Runs on a worker."""
-    size, stride = settings.window_px, settings.stride_px
+    size, stride, offset = settings.window_px, settings.stride_px, settings.offset_px
     spans = [
-        first_and_last(part.start, part.stop, size, stride)
+        first_and_last(part.start - offset, part.stop - offset, size, stride)
         for part in tile_slices(tile, plan.resolution_m)
     ]
-    rows, columns = (slice(a * stride, b * stride + size) for a, b in spans)
+    rows, columns = (slice(a * stride + offset, b * stride + offset + size) for a, b in spans)
     root, group = store.root(), plan.result_group(tile.zone)
     pixels = read_window(root, f"{group}/screen_probability", rows, columns)
     if isinstance(plan, AlertPlan):
@@ -378,8 +344,8 @@ def _own(
     """Find the windows that no northern or western neighbour of the plan touches too."""
     size, stride = settings.window_px, settings.stride_px
     rows, columns = tile_slices(tile, plan.resolution_m)
-    top = (first[0] + np.arange(score.shape[0])) * stride
-    left = (first[1] + np.arange(score.shape[1])) * stride
+    top = (first[0] + np.arange(score.shape[0])) * stride + settings.offset_px
+    left = (first[1] + np.arange(score.shape[1])) * stride + settings.offset_px
     north, south = top < rows.start, top + size > rows.stop
     west, east = left < columns.start, left + size > columns.stop
     own = np.isfinite(score)

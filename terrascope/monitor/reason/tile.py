@@ -232,15 +232,15 @@ def _look(
     """Run all windows of a tile through the model and blend them."""
     rows, columns = tile_slices(tile, plan.resolution_m)
     side, size, stride = rows.stop - rows.start, settings.window_px, settings.stride_px
+    offset = settings.offset_px
     maps, counts = ModelMaps.blank((side, side)), _Counts()
     counts.asked = int((chosen.own & chosen.ask).sum())
     counts.strata = _left_out(chosen)
     if not (chosen.ask | (chosen.stratum >= 0)).any():
         return maps, counts, settings.micro_batch
     mosaic = Mosaic(side, side, CHANNELS, size=size, stride=stride)
-    complete = total_weight(rows.start, side, size, stride)[:, None] * total_weight(
-        columns.start, side, size, stride
-    )
+    y, x = (total_weight(part.start - offset, side, size, stride) for part in (rows, columns))
+    complete = y[:, None] * x
     seen = np.zeros((side, side), np.bool_)
     run = MicroBatches(loader(settings), settings.micro_batch)
 
@@ -282,13 +282,15 @@ def _pieces(
     wanted = chosen.ask | (chosen.stratum >= 0)
     for i in np.flatnonzero(wanted.any(1)).tolist():
         js = np.flatnonzero(wanted[i]).tolist()
-        top, left = ((chosen.first[k] + n) * stride for k, n in enumerate((i, js[0])))
-        right = (chosen.first[1] + js[-1]) * stride + size
+        top, left = (
+            (chosen.first[k] + n) * stride + settings.offset_px for k, n in enumerate((i, js[0]))
+        )
+        right = left + (js[-1] - js[0]) * stride + size
         strip = read_strip(plan, tile, store, present, slice(top, top + size), slice(left, right))
         known = strip.seen((size, right - left))
         _mark(seen, known, top - rows.start, left - columns.start)
         for j in js:
-            offset = (chosen.first[1] + j) * stride - left
+            offset = (j - js[0]) * stride
             part = slice(0, size), slice(offset, offset + size)
             window = _window(strip, part, counts)
             if window is not None:

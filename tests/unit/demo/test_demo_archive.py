@@ -163,6 +163,11 @@ def test_the_monitor_file_is_sound(archive: DemoArchive, tmp_path: Path) -> None
     assert settings.output == str((tmp_path / "out").resolve())
     assert settings.target.spans == (archive.target,)
     assert settings.url == "http://127.0.0.1:9"
+    assert settings.model is None
+    archive.write_monitor_file(output=tmp_path / "out", model="nano@promoted")
+    model = load_monitor_file(file).model
+    assert model is not None
+    assert (model.name, model.budget) == ("nano@promoted", "screened")
 
 
 def test_changes_happen_between_baseline_and_the_end_of_the_target(archive: DemoArchive) -> None:
@@ -172,13 +177,27 @@ def test_changes_happen_between_baseline_and_the_end_of_the_target(archive: Demo
         assert wish.end is None or wish.end > archive.target[1]
 
 
-def write_maps(output: Path, truth: ZoneTruth, zone: str, status: np.ndarray) -> None:
+def write_maps(
+    output: Path,
+    truth: ZoneTruth,
+    zone: str,
+    status: np.ndarray,
+    probability: dict[str, np.ndarray] | None = None,
+) -> None:
     folder = output / "maps" / zone
     folder.mkdir(parents=True, exist_ok=True)
     # The result lies on a larger grid than the truth, and reaches beyond it to the west only.
-    padded = np.pad(status, ((0, 0), (7, 0)), constant_values=255)
+    margin = ((0, 0), (7, 0))
+    layers = {
+        "status": np.pad(status, margin, constant_values=255),
+        "change_kind": np.pad(truth.kind, margin).astype(np.uint8),
+        **{
+            f"{name}_probability": np.pad(plane, margin, constant_values=np.nan)
+            for name, plane in (probability or {}).items()
+        },
+    }
     transform = rasterio.Affine(10, 0, truth.west_m - 70.0, 0, -10, truth.north_m)
-    for name, plane in (("status", padded), ("change_kind", np.pad(truth.kind, ((0, 0), (7, 0))))):
+    for name, plane in layers.items():
         with rasterio.open(
             folder / f"{name}.tif",
             "w",
@@ -186,12 +205,12 @@ def write_maps(output: Path, truth: ZoneTruth, zone: str, status: np.ndarray) ->
             width=plane.shape[1],
             height=plane.shape[0],
             count=1,
-            dtype="uint8",
+            dtype=plane.dtype.name,
             crs=f"EPSG:{truth.epsg}",
             transform=transform,
-            nodata=255,
+            nodata=255 if plane.dtype == np.uint8 else np.nan,
         ) as target:
-            target.write(plane.astype(np.uint8), 1)
+            target.write(plane, 1)
 
 
 def test_a_perfect_map_scores_one_and_a_false_one_is_counted(
@@ -213,6 +232,7 @@ def test_a_perfect_map_scores_one_and_a_false_one_is_counted(
     assert perfect.kinds_right.share == 1.0
     assert all(one.share == 1.0 for one in perfect.found.values())
     assert perfect.harvest.alarms == perfect.missed_cloud.alarms == 0
+    assert perfect.alone == {}
     assert perfect.observed.share == pytest.approx(1 - 5 / truths["33N"].kind.shape[0], abs=0.01)
     assert "F1 1.000" in str(perfect)
     for zone, truth in truths.items():
@@ -224,6 +244,29 @@ def test_a_perfect_map_scores_one_and_a_false_one_is_counted(
     assert everywhere.change.precision == pytest.approx(changed / pixels)
     assert everywhere.rotation.share == everywhere.missed_cloud.share == 1.0
     assert everywhere.rival.fit.confusion.f1 < 1.0
+
+
+def test_screen_and_model_are_scored_where_the_model_looked(
+    archive: DemoArchive, tmp_path: Path
+) -> None:
+    looked, changed = 0, 0
+    for zone, truth in {z: read_truth(file) for z, file in archive.truth.items()}.items():
+        real = truth.kind > 0
+        model = np.where(real, 0.4, 0.6).astype(np.float32)
+        model[:, 40:] = np.nan
+        status = np.full(real.shape, 2, np.uint8)
+        status[:3] = 0
+        said = {"screen": real.astype(np.float32) / 2, "model": model}
+        write_maps(tmp_path, truth, zone, status, said)
+        looked += real[3:, :40].size
+        changed += int(real[3:, :40].sum())
+    assert 0 < changed < looked / 2
+    score = score_demo(tmp_path, archive)
+    assert {one.pixels for one in score.alone.values()} == {looked}
+    assert score.alone["screen"].f1 == 1.0
+    assert score.alone["model"].f1 == 0.0
+    assert score.alone["fused"].precision == pytest.approx(changed / looked)
+    assert f"({looked:,} pixels): screen 1.000, model 0.000" in str(score)
 
 
 def test_a_missing_map_is_named(archive: DemoArchive, tmp_path: Path) -> None:

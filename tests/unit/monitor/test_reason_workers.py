@@ -13,13 +13,14 @@ import torch
 
 from terrascope.cube.executor import DaskExecutor, Executor, ThreadExecutor
 from terrascope.errors import ConfigError
+from terrascope.geo.tiles import Tile
 from terrascope.kernels.pooling import LogOddsPool
 from terrascope.monitor.reason.dispatch import reason_batch, reasoning_workers
+from terrascope.monitor.reason.fusion import fusion_of
 from terrascope.monitor.reason.inference import Loader, load_reasoner
 from terrascope.monitor.reason.plan import (
     ReasonSettings,
     choose_windows,
-    fusion_of,
     model_plan,
     pending_reason,
     reason_keys,
@@ -49,6 +50,7 @@ def reason_all(
     *,
     micro_batch: int = 4,
     loader: Loader = load_reasoner,
+    batches: tuple[tuple[Tile, ...], ...] = (),
 ) -> dict[str, np.ndarray]:
     """Screen and reason, and return all layers of all tiles, by name."""
     found = find_model(str(folder))
@@ -69,7 +71,7 @@ def reason_all(
         baseline=BASELINE,
         groups={"sentinel-2": (cube.group,)},
         bands={"sentinel-2": cube.bands},
-        batches=(cube.tiles[:7], cube.tiles[7:]),
+        batches=batches or (cube.tiles[:7], cube.tiles[7:]),
         aoi=area_of(cube),
         threshold=0.5,
         run_id=run_id,
@@ -148,6 +150,44 @@ def test_workers_and_their_deaths_change_nothing(
         np.testing.assert_array_equal(together[name], layer, err_msg=name)
 
 
+def test_order_and_a_stop_change_nothing(small_cube: SmallCube, nano: Path) -> None:
+    """Backwards, in other batches, stopped at the last look of all, and gone on with."""
+    torch.set_num_threads(1)
+    calls: list[int] = []
+
+    def stopping(at: int) -> Loader:
+        def load(settings: ReasonSettings) -> Callable[..., Any]:
+            real = load_reasoner(settings)
+
+            def reason(windows: Any) -> Any:
+                calls.append(len(windows))
+                if len(calls) == at:
+                    raise KeyboardInterrupt
+                return real(windows)
+
+            return reason
+
+        return load
+
+    alone = ThreadExecutor(1)
+    straight = reason_all(small_cube, nano, "straight", alone, loader=stopping(at=0))
+    looks = len(calls)
+    calls.clear()
+    backwards = (small_cube.tiles[5:][::-1], small_cube.tiles[:5][::-1])
+    with pytest.raises(KeyboardInterrupt):
+        reason_all(small_cube, nano, "stopped", alone, loader=stopping(at=looks), batches=backwards)
+    group = next(g for g in small_cube.store.groups() if g.endswith("stopped_model"))
+    done = {tile for tile, _ in small_cube.store.records(group)}
+    assert done == {tile.id for tile in backwards[0]}
+    calls.clear()
+    resumed = reason_all(
+        small_cube, nano, "stopped", alone, loader=stopping(at=0), batches=backwards
+    )
+    assert 0 < len(calls) < looks
+    for name, layer in straight.items():
+        np.testing.assert_array_equal(resumed[name], layer, err_msg=name)
+
+
 def test_another_micro_batch_changes_next_to_nothing(small_cube: SmallCube, nano: Path) -> None:
     four = reason_all(small_cube, nano, "by-four", ThreadExecutor(1))
     three = reason_all(small_cube, nano, "by-three", ThreadExecutor(1), micro_batch=3)
@@ -169,12 +209,12 @@ def test_a_cluster_without_the_resource_is_refused() -> None:
 
 
 def test_a_fit_comes_with_its_model(nano: Path, tmp_path: Path) -> None:
-    assert fusion_of(str(nano)).version == "even-1"
+    assert fusion_of(str(nano), ["sentinel-2"]).version == "even-1"
     before = find_model(str(nano)).weights
     for file in nano.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
     assert find_model(str(tmp_path)).weights == before
-    text = '{"bias": -1.0, "screen": 0.9, "model": 0.3, "version": "sim-2"}'
+    text = '{"optical": {"bias": -1.0, "screen": 0.9, "model": 0.3, "version": "sim-2"}}'
     (tmp_path / "fusion.json").write_text(text, encoding="utf-8")
-    assert fusion_of(str(tmp_path)) == LogOddsPool(-1.0, 0.9, 0.3, "sim-2")
+    assert fusion_of(str(tmp_path), ["sentinel-2"]) == LogOddsPool(-1.0, 0.9, 0.3, "sim-2")
     assert find_model(str(tmp_path)).weights != before
