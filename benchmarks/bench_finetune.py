@@ -2,23 +2,29 @@
 
     python benchmarks/bench_finetune.py [--model DIR] [--labels 20] [--steps 200] [--out DIR]
 
-The fine-tuned model against a U-Net trained on the same folds, pooled out-of-fold, paired by tile.
-With --labels N every fold learns from N tiles only. The masks are for evaluation only: what is
-trained here is thrown away.
+The fine-tuned model against a U-Net trained on the same folds, pooled out-of-fold, paired by tile;
+the probabilities of both are calibrated alike, each fold by the held-out maps of the others.
+With --labels N every fold learns from N tiles only. A fold that is done is not run again; --fold
+runs some of them. The masks are for evaluation only: what is trained here is thrown away.
 """
 
 from __future__ import annotations
 
 import argparse
+import concurrent.futures
 import dataclasses
+import hashlib
 import json
+import multiprocessing
 import os
-import tempfile
+import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 
 from terrascope.data.scenes import LabelledScene
 from terrascope.data.views import cut, turn
@@ -27,15 +33,14 @@ from terrascope.evaluation.baselines.unet import UNetPredictor, UNetSettings, tr
 from terrascope.evaluation.blending import blend
 from terrascope.evaluation.bootstrap import bootstrap
 from terrascope.evaluation.command import PACKAGED_MODEL
-from terrascope.evaluation.mapping import ModelMapper
 from terrascope.evaluation.metrics import confusion
 from terrascope.evaluation.real_change import LOSS, SUBSET, Tile, load_tiles, score_tiles
 from terrascope.evaluation.real_rasters import centre_m, load_items
-from terrascope.evaluation.runner import Examinee
 from terrascope.model.geometry import Geometry
 from terrascope.model.processing_terrascope import TerrascopeProcessor
 from terrascope.model.stacks import Window
-from terrascope.train.finetune import FineTuning, fine_tune, spatial_folds
+from terrascope.train.finetune import FineTuning, map_held_out, spatial_folds
+from terrascope.train.folds import cross_calibrated
 from terrascope.types import ChangeKind
 
 SHARED = Path(
@@ -43,6 +48,10 @@ SHARED = Path(
 )
 PROCESSOR = TerrascopeProcessor()
 CROP = 64
+FOLDS = 5
+SYSTEMS = ("TerraScope", "U-Net")
+TILES: list[Tile] = []
+"""Read once; the processes of the folds inherit them."""
 
 
 def crops(scenes: list[LabelledScene], seed: int, batch: int = 8) -> Iterator[Labels]:
@@ -63,7 +72,7 @@ def crops(scenes: list[LabelledScene], seed: int, batch: int = 8) -> Iterator[La
         yield labels_of(chosen, PROCESSOR)
 
 
-def held(scene: LabelledScene, side: int = 128) -> LabelledScene:
+def padded(scene: LabelledScene, side: int) -> LabelledScene:
     """Let a tile hold whole windows: a side that is too short, of one that is long, is padded."""
     rows, columns = scene.window.geometry.shape_yx
     if not min(rows, columns) < side < max(rows, columns):
@@ -82,24 +91,80 @@ def held(scene: LabelledScene, side: int = 128) -> LabelledScene:
     return LabelledScene(scene.image_id, window, cover, {(0, 1): kinds})
 
 
-def model_map(mapper: ModelMapper, tile: Tile) -> np.ndarray:
-    """Map a tile in its own pixels, as fine-tuning saw them."""
-
-    def found(windows: list) -> np.ndarray:
-        return mapper.masks(PROCESSOR(windows), [(LOSS, (0, 1))]).numpy()
-
-    pixel = tile.window.geometry.pixel_size_yx_m[0]
-    return blend(found, tile.window, size=128, overlap=32, pixel_m=pixel)[0]
-
-
 def unet_map(network: UNetPredictor, tile: Tile) -> np.ndarray:
-    """Map a tile in its own pixels."""
+    """Map the logits of a tile in its own pixels."""
 
     def mapper(windows: list) -> np.ndarray:
         return mask_of(network, PROCESSOR(windows), LOSS, (0, 1))[0][:, None].numpy()
 
     pixel = tile.window.geometry.pixel_size_yx_m[0]
-    return blend(mapper, tile.window, size=CROP, overlap=16, pixel_m=pixel)[0]
+    found = blend(mapper, tile.window, size=CROP, overlap=16, pixel_m=pixel)[0].clip(1e-6, 1 - 1e-6)
+    return np.log(found / (1 - found)).astype(np.float32)
+
+
+@dataclasses.dataclass(frozen=True)
+class Fold:
+    """What one process does."""
+
+    number: int
+    taught: tuple[int, ...]
+    held: tuple[int, ...]
+    tuning: FineTuning
+    unet_steps: int
+    weights: str
+    out: Path
+
+    @property
+    def settings(self) -> str:
+        """What its maps hang on."""
+        plain = {**dataclasses.asdict(self), "out": "", "tuning": repr(self.tuning)}
+        return hashlib.sha256(repr(sorted(plain.items())).encode()).hexdigest()[:16]
+
+    @property
+    def file(self) -> Path:
+        """Of its maps; other settings are another file."""
+        return self.out / f"fold-{self.number}-{self.settings}.npz"
+
+
+def run(fold: Fold) -> str:
+    """Train both systems on a fold, and map what was held out."""
+    torch.set_num_threads(1)
+    start, spent = time.perf_counter(), time.process_time()
+    taught, held = ([TILES[n] for n in which] for which in (fold.taught, fold.held))
+    settings = UNetSettings(steps=fold.unet_steps, sensor_dropout=0.0, seed=fold.number)
+    network = train_unet(crops([tile.scene for tile in taught], fold.number), settings)
+    maps = {"U-Net": [unet_map(network, tile) for tile in held]}
+    half = time.process_time() - spent
+    folder = fold.out / f"fold-{fold.number}-{fold.settings}"
+    side = fold.tuning.window_px
+    scenes = [padded(tile.scene, side) for tile in taught]
+    windows = [padded(tile.scene, side).window for tile in held]
+    found = map_held_out(fold.tuning, scenes, windows, folder, cpu=True)
+    maps["TerraScope"] = [
+        one[: tile.damage.shape[0], : tile.damage.shape[1]]
+        for one, tile in zip(found, held, strict=True)
+    ]
+    shutil.rmtree(folder)
+    named = {
+        f"{name} {n}": m for name in SYSTEMS for n, m in zip(fold.held, maps[name], strict=True)
+    }
+    partial = fold.file.with_suffix(".part.npz")
+    np.savez(partial, **named)
+    partial.replace(fold.file)
+    seconds, cpu = time.perf_counter() - start, time.process_time() - spent
+    truth, seen = ([getattr(t, n) for t in held] for n in ("damage", "observed"))
+    scores = [f"{name} F1 {pooled_f1(maps[name], truth, seen):.3f}" for name in SYSTEMS]
+    said = f"fold {fold.number}: {', '.join(scores)} out of fold"
+    return f"{said}; {seconds:.0f} s, of a core {half:.0f} s (U-Net) + {cpu - half:.0f} s"
+
+
+def pooled_f1(
+    logits: Sequence[np.ndarray], truth: Sequence[np.ndarray], seen: Sequence[np.ndarray]
+) -> float:
+    """F1 of all observed pixels."""
+    counts = [confusion(m > 0, t, s) for m, t, s in zip(logits, truth, seen, strict=True)]
+    sums = np.array([[c.hits, c.false_alarms, c.misses] for c in counts], np.float64).sum(0)
+    return float(f1_of(sums))
 
 
 def f1_of(sums: np.ndarray) -> np.ndarray:
@@ -107,77 +172,111 @@ def f1_of(sums: np.ndarray) -> np.ndarray:
     return 2 * sums[..., 0] / np.maximum(2 * sums[..., 0] + sums[..., 1] + sums[..., 2], 1)
 
 
+def pooled(folds: Sequence[Fold]) -> dict[str, Any]:
+    """Score the maps of all folds together."""
+    maps: dict[str, dict[int, np.ndarray]] = {name: {} for name in SYSTEMS}
+    of_tile: dict[int, int] = {}
+    for fold in folds:
+        with np.load(fold.file) as found:
+            for name in SYSTEMS:
+                maps[name] |= {n: found[f"{name} {n}"] for n in fold.held}
+        of_tile |= dict.fromkeys(fold.held, fold.number)
+    order = sorted(of_tile)
+    tiles = [TILES[n] for n in order]
+    number = np.array([of_tile[n] for n in order])
+    truth, seen = ([getattr(t, n) for t in tiles] for n in ("damage", "observed"))
+    results: dict[str, Any] = {"tiles": len(tiles), "folds": [fold.number for fold in folds]}
+    tables = []
+    for name in SYSTEMS:
+        logits = [maps[name][n] for n in order]
+        temperatures, calibrated = cross_calibrated(number, logits, truth, seen)
+        raw = [1 / (1 + np.exp(-one)) for one in logits]
+        results[name] = score_tiles(tiles, calibrated)
+        results[name]["ece before"] = score_tiles(tiles, raw)["all tiles"]["ece"]
+        results[name]["temperatures"] = {str(k): round(v, 3) for k, v in temperatures.items()}
+        counts = [confusion(m > 0, t, s) for m, t, s in zip(logits, truth, seen, strict=True)]
+        tables.append([[c.hits, c.false_alarms, c.misses] for c in counts])
+    pairs = np.array(tables, np.float64).swapaxes(0, 1)  # (tiles, systems, 3)
+    gain = bootstrap(pairs, lambda sums: f1_of(sums[:, 0]) - f1_of(sums[:, 1]))
+    return results | {"F1 gain over the U-Net": gain.as_dict()}
+
+
+def lines(results: dict[str, Any]) -> list[str]:
+    """Write the comparison as a table, in percent."""
+
+    def said(one: dict[str, float]) -> str:
+        return f"{100 * one['value']:.1f} [{100 * one['low']:.1f}, {100 * one['high']:.1f}]"
+
+    rows = ["| tiles | system | F1 | F1, one pixel | IoU | ECE |", "|---" * 6 + "|"]
+    for part in ("all tiles", "without weak labels", "weak labels"):
+        for name in SYSTEMS:
+            found = results[name][part]
+            if found is not None:
+                scores = [said(found[key]) for key in ("f1", "f1_edge", "iou")]
+                cells = [f"{part} ({found['tiles']})", name, *scores, f"{found['ece']:.3f}"]
+                rows.append("| " + " | ".join(cells) + " |")
+    return [*rows, "", f"F1 gain over the U-Net: {said(results['F1 gain over the U-Net'])} points"]
+
+
 def main() -> None:
     """Cross-validate both, print and save the comparison."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--model", type=Path, default=PACKAGED_MODEL)
     parser.add_argument("--labels", type=int, default=0, help="tiles a fold may learn from")
-    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--steps", type=int, default=FineTuning.steps)
+    parser.add_argument("--rate", type=float, default=FineTuning.rate)
+    parser.add_argument("--asked", type=float, default=FineTuning.asked)
+    parser.add_argument("--window", type=int, default=64, help="side; most tiles are smaller")
     parser.add_argument("--unet-steps", type=int, default=600)
+    parser.add_argument("--fold", type=int, action="append", choices=range(FOLDS))
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--out", type=Path, default=Path("out/finetune"))
     chosen = parser.parse_args()
     if not (SHARED / "stac" / "items.ndjson").exists():
         print(f"skipped: no shared data at {SHARED}")
         return
     start = time.perf_counter()
-    tiles = list(load_tiles(SHARED))
-    scenes = [tile.scene for tile in tiles]
+    TILES.extend(load_tiles(SHARED))
     items = [item for item in load_items(SHARED, SUBSET) if item.collection == "labels"]
-    centres = np.array([centre_m(item) for item in items])
-    fold = spatial_folds(centres, 5, block_m=2000.0)
-    rng = np.random.default_rng(0)
-    networks: list[np.ndarray | None] = [None] * len(tiles)
-    ours: list[np.ndarray | None] = [None] * len(tiles)
-    with tempfile.TemporaryDirectory() as temporary:
-        for number in range(5):
-            taught = np.flatnonzero(fold != number)
-            if chosen.labels:
-                taught = rng.choice(taught, min(chosen.labels, taught.size), replace=False)
-            settings = UNetSettings(steps=chosen.unet_steps, sensor_dropout=0.0, seed=number)
-            network = train_unet(crops([scenes[n] for n in taught], number), settings)
-            for n in np.flatnonzero(fold == number):
-                networks[n] = unet_map(network, tiles[n])
-            print(f"U-Net fold {number}: {time.perf_counter() - start:.0f} s", flush=True)
-            if chosen.labels:
-                tuning = FineTuning(str(chosen.model), steps=chosen.steps, folds=0, seed=number)
-                few = [held(scenes[n]) for n in taught]
-                folder = Path(temporary) / f"few-{number}"
-                fine_tune(tuning, few, np.zeros(len(few), np.int64), folder)
-                mapper = ModelMapper(Examinee.load(folder))
-                for n in np.flatnonzero(fold == number):
-                    ours[n] = model_map(mapper, tiles[n])
-        if not chosen.labels:
-            tuning = FineTuning(str(chosen.model), steps=chosen.steps)
-            whole = [held(scene) for scene in scenes]
-            found = fine_tune(tuning, whole, fold, Path(temporary) / "all").probabilities or []
-            ours = [
-                one[: tile.damage.shape[0], : tile.damage.shape[1]]
-                for one, tile in zip(found, tiles, strict=True)
-            ]
-    results = {"TerraScope": score_tiles(tiles, ours), "U-Net": score_tiles(tiles, networks)}
-    tables = np.array(
-        [
-            [
-                [counts.hits, counts.false_alarms, counts.misses]
-                for counts in (
-                    confusion(one > 0.5, tile.damage, tile.observed),
-                    confusion(other > 0.5, tile.damage, tile.observed),
-                )
-            ]
-            for tile, one, other in zip(tiles, ours, networks, strict=True)
-        ],
-        np.float64,
-    )
-    gain = bootstrap(tables, lambda sums: f1_of(sums[:, 0]) - f1_of(sums[:, 1]))
-    results["F1 gain over the U-Net"] = gain.as_dict()
-    results["seconds"] = time.perf_counter() - start
+    number = spatial_folds(np.array([centre_m(item) for item in items]), FOLDS, block_m=2000.0)
+    print(f"{time.perf_counter() - start:6.0f} s  {len(TILES)} tiles", flush=True)
     chosen.out.mkdir(parents=True, exist_ok=True)
+    weights = hashlib.sha256((chosen.model / "model.safetensors").read_bytes()).hexdigest()[:16]
+    tuning = FineTuning(
+        str(chosen.model),
+        steps=chosen.steps,
+        rate=chosen.rate,
+        asked=chosen.asked,
+        window_px=chosen.window,
+    )
+    rng = np.random.default_rng(0)
+    folds = []
+    for n in range(FOLDS):
+        taught = np.flatnonzero(number != n)
+        if chosen.labels:
+            taught = np.sort(rng.choice(taught, min(chosen.labels, taught.size), replace=False))
+        held = np.flatnonzero(number == n)
+        own = dataclasses.replace(tuning, seed=n)
+        what = (n, tuple(taught.tolist()), tuple(held.tolist()), own, chosen.unet_steps, weights)
+        folds.append(Fold(*what, chosen.out))
+    wanted = [f for f in folds if not f.file.exists() and f.number in (chosen.fold or range(FOLDS))]
+    # Forked, so that the tiles are not read or sent again; nothing here has used torch's threads.
+    context = multiprocessing.get_context("fork")
+    with concurrent.futures.ProcessPoolExecutor(chosen.processes, mp_context=context) as pool:
+        for one in concurrent.futures.as_completed([pool.submit(run, fold) for fold in wanted]):
+            print(f"{time.perf_counter() - start:6.0f} s  {one.result()}", flush=True)
+    there = [fold for fold in folds if fold.file.exists()]
+    if not there:
+        return
+    results = pooled(there)
+    results |= {"labels": chosen.labels or "all", "steps": chosen.steps, "model": weights}
+    results["seconds"] = round(time.perf_counter() - start, 1)
     file = chosen.out / f"finetune-{chosen.labels or 'all'}.json"
     file.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    for name in ("TerraScope", "U-Net"):
-        scores = results[name]["all tiles"]
-        print(f"{name}: F1 {scores['f1']}, edge {scores['f1_edge']}, ECE {scores['ece']:.3f}")
-    print(f"gain in F1: {gain.percent()}; wall time {results['seconds']:.0f} s; {file}")
+    text = "\n".join(lines(results))
+    file.with_suffix(".md").write_text(text + "\n", encoding="utf-8")
+    print(text)
+    print(f"{len(there)} of {FOLDS} folds; wall time {results['seconds']:.0f} s; {file}")
 
 
 if __name__ == "__main__":
