@@ -55,14 +55,15 @@ bench: install
 # Below half an hour on two cores. MODEL=folder examines another model than the packaged one; FIT=600
 # calibrates it on so many questions of the validation split first.
 bench-model: install
-	$(BIN)/python benchmarks/bench_model.py $(if $(MODEL),--model $(MODEL)) $(if $(FIT),--fit $(FIT))
+	$(BIN)/python benchmarks/bench_model.py $(if $(MODEL),--model $(MODEL)) $(if $(FIT),--fit $(FIT)) $(if $(ITEMS),--items $(ITEMS))
 
-# The long lane: trainings, hours on two cores.
+# The long lane: trainings. Both go on where they were stopped, fold by fold and arm by arm; STEPS=n and
+# ITEMS=n shorten them.
 bench-finetune: install
-	$(BIN)/python benchmarks/bench_finetune.py $(if $(MODEL),--model $(MODEL))
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench_finetune.py $(if $(MODEL),--model $(MODEL)) $(if $(STEPS),--steps $(STEPS))
 
 bench-ablations: install
-	$(BIN)/python benchmarks/bench_ablations.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench_ablations.py $(if $(MODEL),--model $(MODEL)) $(if $(STEPS),--steps $(STEPS)) $(if $(ITEMS),--items $(ITEMS))
 
 wheel: install
 	$(BIN)/python -m build --wheel --no-isolation --outdir dist .
