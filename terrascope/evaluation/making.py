@@ -214,8 +214,10 @@ def candidates_of(
         tried: set[tuple[str, object]] = set()
         for _ in range(_TRIES):
             proposal = propose(facts, rng)
-            same = proposal and (proposal.kind.value, tuple(sorted(proposal.steps)))
-            if proposal is None or same in tried:
+            if proposal is None:
+                continue
+            same = (proposal.kind.value, tuple(sorted(proposal.steps)))
+            if same in tried:
                 continue
             tried.add(same)
             found.append(Candidate(scene.image_id, number, len(scene.dates), proposal))

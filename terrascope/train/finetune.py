@@ -282,7 +282,7 @@ def _has_names(start: str) -> bool:
     if not file.is_file():  # said where the model is built
         return True
     said = json.loads(file.read_text(encoding="utf-8"))
-    return said.get("backbone", "nano") == "nano"
+    return str(said.get("backbone", "nano")) == "nano"
 
 
 def _train(
