@@ -25,6 +25,9 @@ __all__ = ["MECHANISM", "SENSORS", "BenchSettings", "examine"]
 
 Said = Callable[[str, int, int], None]
 
+_CREWED = 60
+"""Items from which on it is worth while to start further processes."""
+
 SENSORS: Mapping[str, Conditions] = {
     "optical only": Conditions(sensors="optical"),
     "radar only": Conditions(sensors="radar"),
@@ -88,7 +91,7 @@ def examine(
         keep=scenes,
     )
     clock.lap("items")
-    with crew_of(examinee, chosen.workers) as crew:
+    with crew_of(examinee, chosen.workers if len(items) >= _CREWED else 1) as crew:
         main = crew.run(items, progress=_of(progress, "main"))
         clock.lap("main")
         results: dict[str, Any] = {
