@@ -1,4 +1,4 @@
-"""The model on a worker: loaded once per process, fed with micro-batches of one shape."""
+"""The model on a worker: loaded once per process, fed with micro-batches."""
 
 from __future__ import annotations
 
@@ -92,7 +92,9 @@ def load_reasoner(settings: ReasonSettings) -> Reasoner:
 
 
 class MicroBatches:
-    """Runs windows in groups of one size; the last group is filled up with its last window.
+    """Runs windows in groups of one size; the last group is what is left.
+
+    A tile's groups depend on its windows alone, so the same tile gives the same numbers again.
 
     Parameters
     ----------
@@ -128,9 +130,8 @@ class MicroBatches:
         done = 0
         while done < len(windows):
             group = list(windows[done : done + self.size])
-            padded = group + [group[-1]] * (self.size - len(group))
             try:
-                logits = self._reasoner(padded)
+                logits = self._reasoner(group)
             except (MemoryError, RuntimeError) as error:
                 if not _out_of_memory(error) or self.size == 1:
                     raise
@@ -138,7 +139,7 @@ class MicroBatches:
                 _log.warning("out of memory: going on with %d windows at a time", self.size)
                 _free_memory()
                 continue
-            found.append(logits[: len(group)])
+            found.append(logits)
             done += len(group)
         return np.concatenate(found)
 

@@ -42,7 +42,7 @@ __all__ = [
     "strata_of",
 ]
 
-REASON_VERSION = 1
+REASON_VERSION = 2
 """Raised by hand when the same cube, model and settings would give another map."""
 
 STRATA = (0.0, 0.02, 0.05, 0.1)
