@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from odc.geo.geobox import GeoBox
 
 from terrascope.cube import ingest
 from terrascope.cube.executor import ThreadExecutor
 from terrascope.cube.ingest import ReaderSettings, read_ledger, retract
 from terrascope.errors import ReadError
+from terrascope.geo.tiles import Tile
+from terrascope.readers import Reader
 from terrascope.readers._memory import MemoryReader
 from terrascope.store import Store
-from terrascope.types import Quarantine
+from terrascope.types import Quarantine, SceneRef
 
 from .patchwork import (
     COLUMN,
@@ -23,6 +28,7 @@ from .patchwork import (
     ROW,
     SENSORS,
     TILES,
+    ZONE,
     Patchwork,
     build,
     content,
@@ -116,6 +122,51 @@ def test_a_repetition_that_reads_less_changes_nothing(
         k: v for k, v in before.items() if "record" not in k
     }
     assert len(before) > 20
+
+
+GUILTY = Tile(ZONE, COLUMN + 1, ROW + 1)
+
+
+class Failing:
+    """A reader with a mistake in it, which one place brings to light."""
+
+    def __init__(self, reader: Reader) -> None:
+        self.reader = reader
+
+    def read(
+        self, scene: SceneRef, bands: Sequence[str], geobox: GeoBox, *, resampling: str
+    ) -> Any:
+        west, south, east, north = GUILTY.bounds
+        column, row = ~geobox.affine * ((west + east) / 2, (south + north) / 2)
+        if 0 <= column < geobox.shape.x and 0 <= row < geobox.shape.y:
+            raise RuntimeError("a mistake of ours")
+        return self.reader.read(scene, bands, geobox, resampling=resampling)
+
+
+def test_a_tile_that_fails_does_not_take_its_square_with_it(
+    patchwork: Patchwork,
+    at_once: dict[tuple[str, ...], str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Tiles are read in squares; the guilty one alone is given up, and made up for later."""
+    real, store = ingest._reader, Store.open(str(tmp_path / "cube"))
+    plan = patchwork.plan("sentinel-2")
+    group = "sentinel-2/33N/r120/P1M"
+    expected = {key: value for key, value in at_once.items() if key[0] == group}
+    with monkeypatch.context() as patch:
+        patch.setattr(ingest, "_reader", lambda settings: Failing(real(settings)))
+        build(store, patchwork.table, plan)
+    found = content(store)
+    assert found.keys() == expected.keys()
+    differ = {key[1] for key in found if found[key] != expected[key]}
+    assert differ == {GUILTY.id}
+    for (tile, _), record in store.records(group).items():
+        if tile == GUILTY.id:
+            assert not record.done
+            assert "RuntimeError: a mistake of ours" in record.quarantines[0].cause
+    build(store, patchwork.table, plan)
+    assert content(store) == expected
 
 
 def pixels(store: Store) -> dict[tuple[str, ...], str]:
