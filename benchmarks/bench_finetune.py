@@ -1,6 +1,6 @@
 """Retrained on a user's labels: bark-beetle damage, spatial 5-fold cross-validation, 160 tiles.
 
-    python benchmarks/bench_finetune.py [--model DIR] [--labels 20] [--steps 200] [--out DIR]
+    python benchmarks/bench_finetune.py [--model DIR] [--labels 20] [--steps 500] [--out DIR]
 
 The fine-tuned model against a U-Net trained on the same folds, pooled out-of-fold, paired by tile;
 the probabilities of both are calibrated alike, each fold by the held-out maps of the others.
@@ -223,7 +223,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--model", type=Path, default=PACKAGED_MODEL)
     parser.add_argument("--labels", type=int, default=0, help="tiles a fold may learn from")
-    parser.add_argument("--steps", type=int, default=FineTuning.steps)
+    parser.add_argument("--steps", type=int, default=500, help="of 8 windows, as the U-Net's")
     parser.add_argument("--rate", type=float, default=FineTuning.rate)
     parser.add_argument("--asked", type=float, default=FineTuning.asked)
     parser.add_argument("--window", type=int, default=64, help="side; most tiles are smaller")

@@ -72,8 +72,8 @@ class FineTuning:
         Weight of the boundary loss.
     asked : float
         Share of the steps in which masks are asked for through language, as they will be; in
-        those before, the nano's are asked for by their names alone, which takes a fraction of
-        the time and comes to the same. The 8b has learnt no such names: it is always asked.
+        those before, the nano's are asked for by the embeddings of their names, without language
+        in between. The 8b has learnt no such names: it is always asked.
     """
 
     start: str
