@@ -265,7 +265,7 @@ def fit_fusion_of(
     model: Annotated[
         Path | None, typer.Option(help="Folder of a model; the packaged one without it.")
     ] = None,
-    windows: Annotated[int, typer.Option(help="Simulated windows to fit on.", min=6)] = 90,
+    windows: Annotated[int, typer.Option(help="Simulated windows to fit on.", min=6)] = 45,
     seed: Annotated[int, typer.Option(help="Of the first window.", min=0)] = 2_000_000,
 ) -> None:
     """Fit on simulated scenes how a model is fused with the screen; saved beside its weights."""

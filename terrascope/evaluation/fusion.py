@@ -1,9 +1,11 @@
 """Fitting how screen and model are fused, on simulated windows alone.
 
 The weights are fitted on pixels of windows for which the screen asks: these are what a run fuses.
-So the change that a fused probability of 0.5 stands for is as frequent there as in such windows,
-not as in a whole region. They are of the test split, whose land, surfaces and weather are unlike
-what a model was trained on: on windows like those of its training it would be trusted too much.
+They are of the test split, whose land, surfaces and weather are unlike what a model was trained on:
+on windows like those of its training it would be trusted too much. Pixels of a window share its
+luck, so that a window counts once, and the penalty towards equal weights as much as one. How
+frequent change is in the simulator says nothing of a real place: no bias is fitted. What the sum is
+then worth there is counted, and stated beside it for what adds probabilities up.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.optimize import isotonic_regression
 
 import terrascope
 from terrascope.errors import ConfigError
@@ -24,9 +27,9 @@ from terrascope.kernels.pooling import COMBINATIONS, EVEN, LogOddsPool, fit_pool
 from terrascope.kernels.prevalence import Reliability
 from terrascope.model.weights import weights_digest
 
-__all__ = ["fit_fusion", "fuse_model", "scores_of"]
+__all__ = ["fit_fusion", "fuse_model", "reliability_of_pool", "scores_of"]
 
-_SPLIT = "test"
+_SPLIT, _KNOTS = "test", 12
 _PACKAGED = Path(terrascope.__file__).parent / "weights" / "nano"
 
 
@@ -117,10 +120,19 @@ def fit_fusion(
         if not known.changed.any() or known.changed.all():
             continue  # a run with these sensors trusts both alike
         version = f"sim-{weights}-{windows}-{seed}"
-        pool = fit_pool(known.screen, known.model, known.changed, version=version)
+        pool = fit_pool(
+            known.screen,
+            known.model,
+            known.changed,
+            version=version,
+            weight=1 / np.bincount(known.window)[known.window],
+            biased=False,
+        )
         fits[name] = dataclasses.asdict(pool)
-        share = round(float(known.changed.mean()), 4)
-        worth[name] = dataclasses.asdict(Reliability(prior=share, version=version))
+        length_m = examinee.model.config.correlation_length_m
+        worth[name] = dataclasses.asdict(
+            reliability_of_pool(known, pool, length_m=length_m, version=version)
+        )
         counts[name] = len(np.unique(known.window))
         if len(fresh.changed):
             scores[name] = scores_of(fresh, pool)
@@ -136,6 +148,44 @@ def fit_fusion(
         text = json.dumps({**values, "fitted": made}, indent=1)
         (folder / file).write_text(text + "\n", encoding="utf-8")
     return scores
+
+
+def reliability_of_pool(
+    pixels: Pixels, pool: LogOddsPool, *, length_m: float, version: str
+) -> Reliability:
+    """Count what fused probabilities are worth.
+
+    Parameters
+    ----------
+    pixels : Pixels
+        With pixels that changed and pixels that did not.
+    pool : LogOddsPool
+        Fuses them.
+    length_m : float
+        Of the correlation of errors, metres.
+    version : str
+        Name of the fit.
+
+    Returns
+    -------
+    reliability : Reliability
+        Its knots lie at the middle of twelfths of the changed pixels, sorted by what is stated.
+    """
+    share = float(pixels.changed.mean())
+    odds = log_odds(pool.fuse(pixels.screen, pixels.model)).astype(np.float64)
+    stated = odds - np.log(share / (1 - share))
+    edges = np.unique(np.quantile(stated[pixels.changed], np.linspace(0, 1, _KNOTS + 1)[1:-1]))
+    _, place = np.unique(np.searchsorted(edges, stated, side="right"), return_inverse=True)
+    counts = np.stack(
+        [np.bincount(place[pixels.changed == one], minlength=place.max() + 1) for one in (1, 0)]
+    )
+    middle = np.bincount(place, stated) / counts.sum(0)
+    rates = (counts + 0.5) / (counts + 0.5).sum(1, keepdims=True)
+    true = isotonic_regression(np.log(rates[0] / rates[1]), weights=counts.sum(0)).x
+    knots = tuple(
+        (round(float(x), 4), round(float(y), 4)) for x, y in zip(middle, true, strict=True)
+    )
+    return Reliability(prior=round(share, 4), knots=knots, length_m=length_m, version=version)
 
 
 def scores_of(pixels: Pixels, pool: LogOddsPool) -> dict[str, dict[str, float]]:

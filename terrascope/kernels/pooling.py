@@ -129,6 +129,8 @@ def fit_pool(
     *,
     version: str,
     ridge: float = 1.0,
+    weight: NDArray[np.float64] | None = None,
+    biased: bool = True,
 ) -> LogOddsPool:
     """Fit the weights by penalised maximum likelihood: logistic regression on log-odds.
 
@@ -141,7 +143,11 @@ def fit_pool(
     version : str
         Name of the fit.
     ridge : float
-        Weight of the penalty that draws the two weights towards a half, in pixels.
+        Weight of the penalty that draws the two weights towards a half, in pixels of weight 1.
+    weight : ndarray of float64, shape (n,), or None
+        What each pixel counts, above 0; None for 1.
+    biased : bool
+        False leaves the bias at 0: how frequent change is among these pixels is not to be learnt.
 
     Returns
     -------
@@ -157,20 +163,23 @@ def fit_pool(
         raise ValueError("a fit needs pixels that changed and pixels that did not")
     columns = [np.ones(len(changed)), log_odds(screen), log_odds(model)]
     design = np.stack([np.asarray(c, np.float64) for c in columns], 1)
-    kept = [0, 1, 2]
+    counts = np.ones(len(changed)) if weight is None else weight
+    kept = [0, 1, 2] if biased else [1, 2]
     while True:
-        weights = _newton(design[:, kept], changed, ridge, free=kept)
-        wrong = [kept[i] for i in range(1, len(kept)) if weights[i] < 0]
+        found = dict(zip(kept, _newton(design[:, kept], changed, counts, ridge, kept), strict=True))
+        wrong = [place for place in kept if place > 0 and found[place] < 0]
         if not wrong:
             break
         kept.remove(wrong[0])
-    full = np.zeros(3)
-    full[kept] = weights
-    return LogOddsPool(float(full[0]), float(full[1]), float(full[2]), version)
+    return LogOddsPool(*(float(found.get(place, 0.0)) for place in range(3)), version)
 
 
 def _newton(
-    design: NDArray[np.float64], changed: BoolArray, ridge: float, free: list[int]
+    design: NDArray[np.float64],
+    changed: BoolArray,
+    counts: NDArray[np.float64],
+    ridge: float,
+    free: list[int],
 ) -> NDArray[np.float64]:
     """Newton's method for a concave likelihood; the bias is not penalised."""
     centre = np.array([0.0 if i == 0 else 0.5 for i in free])
@@ -178,8 +187,8 @@ def _newton(
     weights = centre.copy()
     for _ in range(100):
         p = 0.5 + 0.5 * np.tanh(design @ weights / 2)
-        slope = design.T @ (changed - p) - penalty @ (weights - centre)
-        curve = (design * (p * (1 - p))[:, None]).T @ design + penalty
+        slope = design.T @ (counts * (changed - p)) - penalty @ (weights - centre)
+        curve = (design * (counts * p * (1 - p))[:, None]).T @ design + penalty
         step = np.linalg.solve(curve, slope)
         step *= min(1.0, 4.0 / max(float(np.abs(step).max()), 1e-12))
         weights = weights + step

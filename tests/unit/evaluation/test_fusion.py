@@ -13,7 +13,7 @@ from scipy.special import expit, logit
 
 from terrascope.errors import ModelError
 from terrascope.evaluation.agreement import Pixels, collect
-from terrascope.evaluation.fusion import fit_fusion, scores_of
+from terrascope.evaluation.fusion import fit_fusion, reliability_of_pool, scores_of
 from terrascope.evaluation.runner import Examinee
 from terrascope.kernels.pooling import COMBINATIONS, EVEN, LogOddsPool
 from terrascope.kernels.prevalence import AS_STATED
@@ -90,6 +90,23 @@ def test_a_file_that_holds_something_else_is_refused(tmp_path: Path, text: str, 
     (tmp_path / "fusion.json").write_text(text, encoding="utf-8")
     with pytest.raises(ModelError, match=said):
         fusion_of(str(tmp_path), ["sentinel-2"])
+
+
+def test_knots_bring_stated_odds_back_to_the_true_ones() -> None:
+    """Calibrated probabilities are stated twice too surely: the knots halve their odds."""
+    rng = np.random.default_rng(2)
+    true = rng.normal(-2, 2, 400_000)
+    changed = rng.random(len(true)) < expit(true)
+    stated = expit(np.clip(2 * true, -9, 9)).astype(np.float32)
+    pixels = Pixels(stated, stated, changed, np.ones(len(true), np.int64))
+    pool = LogOddsPool(0.0, 1.0, 0.0, "overstated")
+    worth = reliability_of_pool(pixels, pool, length_m=100.0, version="test")
+    share = changed.mean()
+    assert worth.prior == pytest.approx(share, abs=1e-4)
+    assert (worth.length_m, worth.version) == (100.0, "test")
+    some = (true > -2) & (true < 3)
+    found = worth.log_ratio(stated[some]) + np.log(share / (1 - share))
+    assert np.abs(found - true[some]).mean() < 0.15
 
 
 def test_scores_are_those_of_a_hand_made_case() -> None:

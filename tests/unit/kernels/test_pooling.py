@@ -35,6 +35,28 @@ def test_the_fit_is_the_likeliest_one() -> None:
     np.testing.assert_allclose(best, (-1.0, 0.7, 0.4), atol=0.08)
 
 
+def test_a_pixel_counts_what_it_weighs_and_the_bias_may_be_left_out() -> None:
+    screen, model, changed = drawn(4_000)
+    twice = np.arange(len(changed)) % 3 == 0
+    repeated = [np.concatenate([a, a[twice]]) for a in (screen, model, changed)]
+    weighed = fit_pool(screen, model, changed, version="test", weight=1.0 + twice)
+    again = fit_pool(*repeated, version="test")
+    assert (weighed.bias, weighed.screen, weighed.model) == pytest.approx(
+        (again.bias, again.screen, again.model), abs=1e-8
+    )
+    pool = fit_pool(screen, model, changed, version="test", weight=1.0 + twice, biased=False)
+    design = np.stack([log_odds(repeated[0]), log_odds(repeated[1])], 1)
+
+    def cost(weights: np.ndarray) -> float:
+        total = design @ weights
+        likelihood = np.logaddexp(0, np.where(repeated[2], -total, total)).sum()
+        return float(likelihood + 0.5 * ((weights - 0.5) ** 2).sum())
+
+    best = minimize(cost, np.zeros(2), method="BFGS").x
+    assert pool.bias == 0.0
+    np.testing.assert_allclose([pool.screen, pool.model], best, atol=1e-3)
+
+
 def test_evidence_that_misleads_is_left_out() -> None:
     screen, model, changed = drawn(weights=(0.0, 1.0, -0.5))
     pool = fit_pool(screen, model, changed, version="test")
