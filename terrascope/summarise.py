@@ -352,6 +352,8 @@ def _portable(run: MonitorRun) -> dict[str, Any]:
     settings = run.settings.to_json()
     for key in ("file", "aoi", "regions", "output", "url", "profile"):
         settings[key] = settings[key] and _portable_place(settings[key])
+    if "model" in settings:
+        settings["model"]["name"] = _portable_place(settings["model"]["name"])
     return settings
 
 

@@ -66,6 +66,7 @@ def test_a_monitor_with_a_model(tiny_archive: Any, tmp_path: Path) -> None:
     assert (reason["planned"], reason["done"], reason["skipped"]) == (1, 1, 0)
     report = (out / "report.json").read_text(encoding="utf-8")
     assert "the model looked at" in report
+    assert str(tmp_path) not in report
     again = MonitorRun.open(file)
     assert steps(again) == []
     # the screen's own map is still there, and without the table it is what is published
