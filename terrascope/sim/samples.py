@@ -205,8 +205,14 @@ def sample_dates(
 
     Parameters
     ----------
-    seed, split, size, dates
-        As of `sample_scene`.
+    seed : int
+        Of the sample, 0 or more.
+    split : str
+        ``"train"``, ``"validation"`` or ``"test"``.
+    size : int
+        Rows and columns of the window.
+    dates : int or None
+        How many; None: drawn.
 
     Returns
     -------
