@@ -278,6 +278,11 @@ def attempt(file):
         for index in run.pending_screen_batches():
             say("screen", index)
             run.screen(index, executor)
+        if run.settings.model is not None:
+            say("choose")
+            for index in run.pending_reason_batches(executor):
+                say("reason", index)
+                run.reason(index, executor)
         say("products")
         run.publish()
     say("done")
@@ -303,10 +308,11 @@ class Runner:
     """Runs monitor files through the library, each in a fresh process that may be killed.
 
     The processes are forked from one that has everything imported and has done nothing:
-    an attempt starts within milliseconds.
+    an attempt starts within milliseconds. One that says nothing for `silence_s` is given up.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, silence_s: float = SILENCE_S) -> None:
+        self._silence_s = silence_s
         self._process = subprocess.Popen(
             [sys.executable, "-W", "ignore", "-c", RUNNER],
             stdin=subprocess.PIPE,
@@ -359,11 +365,16 @@ class Runner:
     def _line(self, pid: int | None = None) -> list[str]:
         """Read a line; where none comes, `pid` says where it stands, and dies."""
         assert self._process.stdout is not None
-        if pid is not None and not select.select([self._process.stdout], [], [], SILENCE_S)[0]:
+        if (
+            pid is not None
+            and not select.select([self._process.stdout], [], [], self._silence_s)[0]
+        ):
             os.kill(pid, signal.SIGUSR1)
             time.sleep(1)
             os.kill(pid, signal.SIGKILL)
-            raise AssertionError(f"a run said nothing for {SILENCE_S} s: its stack is on stderr")
+            raise AssertionError(
+                f"a run said nothing for {self._silence_s} s: its stack is on stderr"
+            )
         line = self._process.stdout.readline()
         if not line:
             raise AssertionError("the runner ended")
