@@ -122,8 +122,8 @@ def stated_answer(sample: Sample, figures: Sequence[Measurement]) -> Answer:
     if isinstance(value, bool):
         return YesNoAnswer(value)
     if isinstance(value, str):
-        is_name = isinstance(sample.answer, NameAnswer)
-        return NameAnswer(value, sample.answer.kind) if is_name else sample.answer
+        known = sample.answer
+        return NameAnswer(value, known.kind) if isinstance(known, NameAnswer) else known
     return NumberAnswer(Decimal(written(value, unit).partition(" ")[0]), unit)
 
 

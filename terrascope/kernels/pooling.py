@@ -171,7 +171,8 @@ def fit_pool(
         if not wrong:
             break
         kept.remove(wrong[0])
-    return LogOddsPool(*(float(found.get(place, 0.0)) for place in range(3)), version)
+    bias, screen, model = (float(found.get(place, 0.0)) for place in range(3))
+    return LogOddsPool(bias, screen, model, version)
 
 
 def _newton(

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from terrascope.cube.executor import cause_of
-from terrascope.cube.memory import release_large_arrays
+from terrascope.cube.memory import keep_large_arrays
 from terrascope.errors import TerrascopeError
 from terrascope.geo.tiles import Tile
 from terrascope.kernels.blend import Mosaic, reasoned, total_weight
@@ -117,7 +117,7 @@ def reason_tile(
         "failed" where the model failed in a way that another attempt does not cure: the layers
         are the screen's then, and the cause is named.
     """
-    release_large_arrays()
+    keep_large_arrays()
     screen = _screened(plan, tile, store)
     try:
         looked = _persistently(plan, settings, tile, chosen, screen, store, loader)
