@@ -171,8 +171,8 @@ def fit_pool(
         if not wrong:
             break
         kept.remove(wrong[0])
-    bias, screen, model = (float(found.get(place, 0.0)) for place in range(3))
-    return LogOddsPool(bias, screen, model, version)
+    numbers = [float(found.get(place, 0.0)) for place in range(3)]
+    return LogOddsPool(numbers[0], numbers[1], numbers[2], version)
 
 
 def _newton(
