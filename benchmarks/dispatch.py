@@ -34,6 +34,7 @@ import shapely
 
 from terrascope.cube.executor import DaskExecutor, Executor, ThreadExecutor
 from terrascope.evaluation.command import PACKAGED_MODEL
+from terrascope.cube.memory import keep_large_arrays
 from terrascope.geo.aoi import Aoi
 from terrascope.geo.projection import unproject_from_zone
 from terrascope.geo.tiles import TILE_M, Tile, Zone
@@ -209,6 +210,7 @@ def rate(folder: Path, asked: argparse.Namespace) -> None:
     base = settings_of(found.window_px, **known)
     places = {n: write_place(folder / str(n), n, resolution_m) for n in (1, 4)}
     windows = windows_in_memory(places[1], found.window_px, 8 * batch)
+    keep_large_arrays()  # as the monitor does: both loops find the same memory
     load_reasoner(base)(windows[:batch])
     for share, tiles in ((1.0, 1), (0.05, 4), (0.01, 4)):
         wholes, loops = [], []
