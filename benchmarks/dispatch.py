@@ -33,8 +33,8 @@ import psutil
 import shapely
 
 from terrascope.cube.executor import DaskExecutor, Executor, ThreadExecutor
-from terrascope.evaluation.command import PACKAGED_MODEL
 from terrascope.cube.memory import keep_large_arrays
+from terrascope.evaluation.command import PACKAGED_MODEL
 from terrascope.geo.aoi import Aoi
 from terrascope.geo.projection import unproject_from_zone
 from terrascope.geo.tiles import TILE_M, Tile, Zone
