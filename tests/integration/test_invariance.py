@@ -66,7 +66,7 @@ def dask(*, processes: bool) -> Iterator[Executor]:
             threads_per_worker=1 if processes else 2,
             processes=processes,
             memory_limit=None,
-            dashboard_address=None,
+            dashboard_address=":0",
         ) as cluster,
         distributed.Client(cluster) as client,
     ):

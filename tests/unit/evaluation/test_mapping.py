@@ -39,4 +39,4 @@ def test_maps_are_the_masks_of_single_questions() -> None:
     assert change.shape == (2, 8, SIDE, SIDE)
     assert torch.allclose(change.sum(1), torch.ones(()), atol=1e-5)
     anything = mapper.masks(windows, [("change", (0, 1))])[:, 0]
-    assert torch.allclose(1 - change[:, 0], anything, atol=1e-5)
+    assert torch.allclose(1 - change[:, 0], anything, atol=2e-2)  # bf16, in other company

@@ -137,7 +137,7 @@ def test_workers_and_their_deaths_change_nothing(
             threads_per_worker=1,
             processes=True,
             memory_limit=None,
-            dashboard_address=None,
+            dashboard_address=":0",
             resources={"GPU": 1},
         ) as cluster,
         distributed.Client(cluster) as client,
@@ -200,7 +200,7 @@ def test_another_micro_batch_changes_next_to_nothing(small_cube: SmallCube, nano
 def test_a_cluster_without_the_resource_is_refused() -> None:
     with (
         distributed.LocalCluster(
-            n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None
+            n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0"
         ) as cluster,
         distributed.Client(cluster) as client,
         pytest.raises(ConfigError, match="declares the resource GPU"),
