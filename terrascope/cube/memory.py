@@ -63,8 +63,8 @@ def keep_large_arrays() -> None:
     """Keep the memory of freed arrays for the next ones of this process.
 
     For a model, whose activations come and go in the same sizes batch after batch: mapping
-    them anew makes the system clear the pages each time, a fifth of the time of a nano. Until
-    `release_large_arrays` is called. With other C libraries nothing happens.
+    them anew makes the system clear their pages each time. Until `release_large_arrays` is
+    called. With other C libraries nothing happens.
     """
     _set_malloc(_KEPT_BYTES, _KEPT_BYTES)
 

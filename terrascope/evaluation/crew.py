@@ -21,8 +21,7 @@ from terrascope.evaluation.runner import Examinee, Progress, run_conditions
 __all__ = ["Crew", "crew_of"]
 
 _TASKS = 24
-"""Batches of images after which a process makes room for a fresh one: over 1,200 items and more
-one was seen to grow to 6 GB."""
+"""Batches of images after which a process makes room for a fresh one: its memory grows."""
 _examinee: Examinee | None = None
 """Of a process of the crew."""
 
