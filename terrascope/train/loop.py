@@ -107,7 +107,8 @@ class Trainer:
 
     def __post_init__(self) -> None:
         self.accelerator = Accelerator(
-            cpu=self.cpu,
+            # Several processes of one run find each other on processors only if this is said.
+            cpu=self.cpu or not torch.accelerator.is_available(),
             kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
         )
         self.precision = _precision(self.recipe, self.accelerator.device)
