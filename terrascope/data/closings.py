@@ -180,6 +180,8 @@ def _value(
     name, first, second = found[1], found[2], found[3]
     if name == "most":
         return _largest(sample, figures), None
+    if name == "name":
+        return sample.steps[int(first) - 1].name, None
     figure = figures[int(first) - 1]
     if second is not None:
         return _relative(name, _relation(figure, int(second)))

@@ -108,7 +108,7 @@ def finish(
         question=ask(proposal.wording, proposal.words, rng),
         form=form,
         options=options,
-        steps=steps_of(proposal.steps, facts),
+        steps=steps_of(_in_order(proposal, options), facts),
         closing=proposal.closing,
         answer=answer,
         fields=shown_fields(proposal.kind, rng, choice),
@@ -173,6 +173,14 @@ def _open(proposal: Proposal, facts: Facts) -> tuple[Form, Answer]:
     if proposal.unit is None:
         return Form(kind), NumberAnswer(Decimal(text))
     return Form(kind, units=(proposal.unit,)), NumberAnswer(Decimal(text), proposal.unit)
+
+
+def _in_order(proposal: Proposal, options: tuple[str, ...]) -> tuple[Named, ...]:
+    """Look at the masks that are options in the order of their letters, then at the others."""
+    named = {name for name, _ in proposal.steps}
+    if not options or not named.issuperset(proposal.names):
+        return proposal.steps
+    return tuple(sorted(proposal.steps, key=lambda one: (*options, one[0]).index(one[0])))
 
 
 def _offer(

@@ -59,6 +59,8 @@ class StreamSettings:
         Per window, for segmentation.
     absent : float
         Share of those masks that may be empty.
+    pairs : bool
+        Whether masks of change are among them.
     window_px : int
         Side of a window; where it is smaller than `render_px`, windows are cut out of one
         rendering, as many as fit.
@@ -101,6 +103,7 @@ class StreamSettings:
     samples: int = 4
     masks: int = 10
     absent: float = 0.25
+    pairs: bool = True
     window_px: int = 128
     render_px: int = 128
     dates: int | None = None
@@ -275,7 +278,9 @@ def _samples(
 ) -> list[Sample]:
     facts = Facts(scene)
     if settings.source == "segmentation":
-        sample = segmentation_sample(facts, rng, settings.masks, settings.absent)
+        sample = segmentation_sample(
+            facts, rng, settings.masks, settings.absent, pairs=settings.pairs
+        )
         return [] if sample is None else [sample]
     choice = settings.choice
     if scene.window.geometry.shape_yx[0] < settings.window_px and choice.weights is None:

@@ -68,8 +68,11 @@ class FineTuning:
         Of everything.
     frozen : tuple of str
         Parts that do not learn.
-    boundary : float
-        Weight of the boundary loss.
+    boundary, dice : float
+        Weights of these losses, beside the cross-entropy of the pixels.
+    around : float
+        Share of the windows that are drawn around the class. More of them teach a rare class
+        sooner, and make the model expect more of it than there is.
     asked : float
         Share of the steps in which masks are asked for through language, as they will be; in
         those before, the nano's are asked for by the embeddings of their names, without language
@@ -87,6 +90,8 @@ class FineTuning:
     seed: int = 0
     frozen: tuple[str, ...] = ("language",)
     boundary: float = 0.5
+    dice: float = 1.0
+    around: float = 0.5
     asked: float = 0.2
 
     def recipe(self, part: str) -> Recipe:
@@ -120,7 +125,12 @@ class FineTuning:
                 "window_px": self.window_px,
                 "workers": 0,
                 "mechanism": {"measured": False, "perturbed": 0.0, "modality_dropout": 0.0},
-                "losses": {"language": 0.0, "contrastive": 0.0, "boundary": self.boundary},
+                "losses": {
+                    "language": 0.0,
+                    "contrastive": 0.0,
+                    "boundary": self.boundary,
+                    "dice": self.dice,
+                },
                 "optimizer": {"mean_decay": min(0.99, 1 - 5 / max(self.steps, 6))},
                 "validation": {"every": 0, "batches": 1},
                 "checkpoints": {"every": self.steps, "keep": 1},
@@ -292,7 +302,9 @@ def _train(
     recipe = settings.recipe(folder.name)
     model, tokenizer, processor = build_model(recipe)
     model.config.mask_temperature = 1.0
-    source = LabelledSource(scenes, tokenizer, settings.name, settings.dates, settings.seed)
+    source = LabelledSource(
+        scenes, tokenizer, settings.name, settings.dates, settings.seed, settings.around
+    )
     folder.mkdir(parents=True, exist_ok=True)
     Trainer(
         recipe, model, source, answer_ids(tokenizer), trace_ids(tokenizer), folder, cpu=cpu

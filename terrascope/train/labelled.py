@@ -1,4 +1,4 @@
-"""Batches of labelled scenes, for a class of a user: cut, turned, half of them around the class."""
+"""Batches of labelled scenes, for a class of a user: cut, turned, some of them around the class."""
 
 from __future__ import annotations
 
@@ -23,8 +23,7 @@ from terrascope.vocabulary import AnswerKind, QuestionKind
 
 __all__ = ["LabelledSource", "mask_sample"]
 
-_TRIES, _WITH_CLASS = 8, 0.5
-"""Half of the windows are drawn around a pixel of the class."""
+_TRIES = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +33,7 @@ class LabelledSource:
     Parameters
     ----------
     scenes : sequence of LabelledScene
-        Drawn from at random, those with the class as often as those without.
+        Drawn from at random.
     tokenizer : PreTrainedTokenizerBase
         Of the text.
     name : str
@@ -43,6 +42,8 @@ class LabelledSource:
         Of the masks.
     seed : int
         Of the draws.
+    around : float
+        Share of the windows that are drawn around a pixel of the class.
     """
 
     scenes: Sequence[LabelledScene]
@@ -50,6 +51,7 @@ class LabelledSource:
     name: str
     dates: DatePair
     seed: int
+    around: float = 0.5
 
     def __call__(self, stage: Stage, *, split: str, start: int, stride: int) -> Iterator[Batch]:
         """Give batches; see `terrascope.train.loop.Source`.
@@ -79,11 +81,11 @@ class LabelledSource:
             number += stride
 
     def _item(self, rng: np.random.Generator, size: int) -> tuple[LabelledScene, list[Sample]]:
-        """Cut a window out of a scene, around a place of the class every other time."""
+        """Cut a window out of a scene, now and then around a place of the class."""
         for _ in range(_TRIES):
             scene = self.scenes[int(rng.integers(len(self.scenes)))]
             mask = scene.mask(self.name, self.dates)
-            wanted = bool(rng.random() < _WITH_CLASS)
+            wanted = bool(rng.random() < self.around)
             if not wanted or mask.any():
                 break
         # Square, so that it can be turned; the processor pads what is smaller.

@@ -28,6 +28,7 @@ PARTS = MappingProxyType(
             "backbone.project_norm.",
             "backbone.vision_language.model.multi_modal_projector.",
         ),
+        "dates": ("backbone.masks.dates.",),
         "masks": (
             "backbone.remember.",
             "backbone.fusion.",

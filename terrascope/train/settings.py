@@ -66,6 +66,8 @@ class Stage:
     absent : float
         Of ``"segmentation"``: share of the masks that may be empty ones; with 1 and enough
         `samples`, every name is asked for on every date.
+    pairs : bool
+        Of ``"segmentation"``: whether masks of change are asked for, too.
     changed : float
         Share of the scenes in which something is made to happen, of any kind alike; without,
         changes are as frequent as the simulator has them.
@@ -95,6 +97,7 @@ class Stage:
     language_weight: float | None = None
     named: bool = False
     absent: float = 0.25
+    pairs: bool = True
     changed: float = 0.0
     images: bool = True
     mean_decay: float | None = None

@@ -74,6 +74,7 @@ def stream_settings(recipe: Recipe, stage: Stage, split: str) -> StreamSettings:
         samples=stage.samples,
         masks=stage.samples,
         absent=stage.absent,
+        pairs=stage.pairs,
         changed=stage.changed,
         window_px=stage.window_px,
         render_px=max(_RENDERED_PX, stage.window_px),

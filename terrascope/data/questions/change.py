@@ -307,7 +307,7 @@ def propose_became(facts: Facts, rng: np.random.Generator) -> Proposal | None:
         truth=truth,
         answer=AnswerKind.CLASS,
         steps=((names[0], (-1, date)), (names[1], (-1, date)), changed),
-        closing=f"{names[0]} {{inside:3/1}} {names[1]} {{inside:3/2}}",
+        closing="{name:1} {inside:3/1} {name:2} {inside:3/2}",
         names=(names[0], names[1]),
     )
 

@@ -174,7 +174,7 @@ def propose_compare(facts: Facts, rng: np.random.Generator) -> Proposal | None:
         truth=one if shares[0] > shares[1] else other,
         answer=AnswerKind.CLASS,
         steps=((one, (-1, date)), (other, (-1, date))),
-        closing=f"{one} {{share:1}} {other} {{share:2}} most {{most}}",
+        closing="{name:1} {share:1} {name:2} {share:2} most {most}",
         stated="most",
         names=(one, other),
     )

@@ -178,7 +178,7 @@ def propose_nearer(facts: Facts, rng: np.random.Generator) -> Proposal | None:
         truth=one if ways[0] == near else other,
         answer=AnswerKind.CLASS,
         steps=tuple((name, (-1, date)) for name in (one, other, third)),
-        closing=f"{one} {{distance:3/1}} {other} {{distance:3/2}}",
+        closing="{name:1} {distance:3/1} {name:2} {distance:3/2}",
         names=(one, other),
     )
 
@@ -215,7 +215,7 @@ def propose_touching(facts: Facts, rng: np.random.Generator) -> Proposal | None:
         truth=one if touch[0] else other,
         answer=AnswerKind.CLASS,
         steps=tuple((name, (-1, date)) for name in (one, other, third)),
-        closing=f"{one} {{touches:3/1}} {other} {{touches:3/2}}",
+        closing="{name:1} {touches:3/1} {name:2} {touches:3/2}",
         names=(one, other),
     )
 

@@ -44,7 +44,12 @@ def all_masks(facts: Facts) -> list[Named]:
 
 
 def segmentation_sample(
-    facts: Facts, rng: np.random.Generator, most: int, absent_share: float = _ABSENT_SHARE
+    facts: Facts,
+    rng: np.random.Generator,
+    most: int,
+    absent_share: float = _ABSENT_SHARE,
+    *,
+    pairs: bool = True,
 ) -> Sample | None:
     """Ask for many masks in one sample, for the first stage of training.
 
@@ -58,6 +63,8 @@ def segmentation_sample(
         Masks.
     absent_share : float
         Empty masks among them, at most, where there are others.
+    pairs : bool
+        Whether masks of change are asked for.
 
     Returns
     -------
@@ -65,7 +72,7 @@ def segmentation_sample(
         Up to half of the masks are of changes, where there are any, some masks are empty; None
         where no mask is known.
     """
-    known = [named for named in all_masks(facts) if facts.known_m2(named)]
+    known = [n for n in all_masks(facts) if (pairs or n[1][0] < 0) and facts.known_m2(n)]
     if not known:
         return None
     order = [known[int(n)] for n in rng.permutation(len(known))]

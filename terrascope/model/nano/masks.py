@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from terrascope.model.backbone import MaskPrompts
 from terrascope.model.configuration_terrascope import NanoConfig
+from terrascope.model.nano.dates import DateExchange
 from terrascope.model.nano.layers import CrossAttention, GatedMLP, RMSNorm
 from terrascope.model.nano.vision import ConvBlock
 
@@ -82,6 +83,7 @@ class MaskDecoder(nn.Module):
         self.norms = nn.ModuleList(RMSNorm(width) for _ in range(2 * config.query_layers + 1))
         self.dropout = nn.Dropout(config.dropout)
         self.readers = nn.Linear(width, 3 * pixel + 1)
+        self.dates = DateExchange(pixel)
         self.difference = nn.Conv2d(2 * pixel, pixel, 3, padding=1)
         self.change = ConvBlock(pixel)
 
@@ -110,7 +112,7 @@ class MaskDecoder(nn.Module):
         query = self._query(cells, present, prompts, groups)
         order = groups.place.argsort(stable=True)
         weights = torch.split(self.readers(query[order]), groups.counts)  # of (masks, 3 P + 1)
-        seen = self._pixels(pixels, groups).unbind(0)  # of (P, H, W)
+        seen = self._pixels(pixels, present, groups).unbind(0)  # of (P, H, W)
         masks = [_read(one, many) for one, many in zip(seen, weights, strict=True)]
         logits = torch.cat(masks) if masks else pixels.new_zeros(0, *pixels.shape[-2:])
         return logits[order.argsort()]
@@ -141,16 +143,20 @@ class MaskDecoder(nn.Module):
         out: Tensor = next(norms)(query)[groups.place, groups.rank]
         return out
 
-    def _pixels(self, pixels: Tensor, groups: _Groups) -> Tensor:
+    def _pixels(self, pixels: Tensor, present: Tensor, groups: _Groups) -> Tensor:
         """Return what masks of a group are read from, shape (G, P, H, W)."""
         pair = groups.before >= 0
+        single, double = (~pair).nonzero()[:, 0], pair.nonzero()[:, 0]
         seen = pixels[groups.window, groups.date]
-        if not bool(pair.any()):
+        if len(single):
+            where = groups.window[single], groups.date[single]
+            seen = seen.index_put((single,), self.dates(pixels, present.any(-1), *where))
+        if not len(double):
             return seen
-        both = torch.cat([pixels[groups.window, groups.before.clamp(min=0)][pair], seen[pair]], 1)
+        earlier = pixels[groups.window[double], groups.before[double]]
+        both = torch.cat([earlier, pixels[groups.window[double], groups.date[double]]], 1)
         # Channels of both dates; the same weights of opposite sign are a difference.
-        changed = self.change(self.difference(both))
-        return seen.index_put((pair.nonzero()[:, 0],), changed)
+        return seen.index_put((double,), self.change(self.difference(both)))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -307,6 +307,14 @@ def test_segmentation_asks_for_what_is_there_and_a_little_that_is_not() -> None:
     assert len(all_masks(facts)) == 3 * 8 + 3 * 8
 
 
+def test_segmentation_may_leave_changes_out() -> None:
+    sample = segmentation_sample(
+        Facts(make_scene(3, dates=3, classes=5)), np.random.default_rng(0), 99, 1.0, pairs=False
+    )
+    assert sample is not None
+    assert {step.dates for step in sample.steps} == {(-1, 0), (-1, 1), (-1, 2)}
+
+
 @pytest.fixture(scope="module")
 def offered() -> list[Sample]:
     """Return many samples with options, of figures that are drawn: no pixel decides here."""
@@ -321,6 +329,15 @@ def offered() -> list[Sample]:
 
 def figures_of(sample: Sample) -> list[float]:
     return [float(option.partition(" ")[0]) for option in sample.options]
+
+
+def test_masks_that_are_options_come_in_the_order_of_their_letters(offered: list[Sample]) -> None:
+    turned = Counter()
+    for sample in offered:
+        if "{name:1}" in sample.closing:
+            assert tuple(step.name for step in sample.steps[:2]) == sample.options
+            turned[sample.options.index(min(sample.options))] += 1
+    assert min(turned.values()) > 50
 
 
 def test_letters_and_ranks_are_uniform(offered: list[Sample]) -> None:
