@@ -178,10 +178,9 @@ def _value(
 ) -> tuple[_Value, Unit | None]:
     """Look a field up: what it says of which mask."""
     name, first, second = found[1], found[2], found[3]
-    if name == "most":
-        return _largest(sample, figures), None
-    if name == "name":
-        return sample.steps[int(first) - 1].name, None
+    if name in ("most", "name"):
+        largest = name == "most"
+        return _largest(sample, figures) if largest else sample.steps[int(first) - 1].name, None
     figure = figures[int(first) - 1]
     if second is not None:
         return _relative(name, _relation(figure, int(second)))

@@ -34,9 +34,10 @@ class Relation:
     body_distance_m : float or None
         The same without specks, which a 3x3 opening of each mask removes.
     touches : bool
-        Whether one of them, grown by a pixel all round, meets the other.
+        Whether one of them, grown by a pixel all round, meets the other; specks apart, for a
+        single wrong pixel between two masks would join them.
     touch_probability : float
-        Share of sampled pairs of masks that touch.
+        Share of sampled pairs of masks that touch in this way.
     overlap : float
         Share of this mask's area that lies in the earlier one; 0 where it is empty.
     """
@@ -85,11 +86,12 @@ def relate(
     a, b = ((p > threshold).cpu().numpy() for p in (probability, earlier))
     area = geometry.area_map_m2
     own = float(area[a].sum())
-    touches = bool((grown(a) & b).any())
+    bodies = opened(a), opened(b)
+    touches = bool((grown(bodies[0]) & bodies[1]).any())
     return Relation(
         mask=number,
         distance_m=distance_m(a, b, geometry),
-        body_distance_m=distance_m(opened(a), opened(b), geometry),
+        body_distance_m=distance_m(*bodies, geometry),
         touches=touches,
         touch_probability=(
             _touch_probability(probability, earlier, fields) if touching else float(touches)
@@ -152,8 +154,8 @@ def distance_figure(
 def _touch_probability(p: Tensor, earlier: Tensor, fields: Tensor) -> float:
     """Return the share of sampled pairs that touch; the two masks' errors are independent."""
     chosen = fields[:: max(fields.shape[0] // _TOUCH_SAMPLES, 1)]
-    one = sample_masks(p, chosen)
-    other = sample_masks(earlier, _unpaired(chosen))
+    one = _opened(sample_masks(p, chosen))
+    other = _opened(sample_masks(earlier, _unpaired(chosen)))
     return float((_grown(one) & other).flatten(1).any(1).float().mean())
 
 
@@ -166,6 +168,13 @@ def _grown(masks: Tensor) -> Tensor:
     full[..., 1:] |= tall[..., :-1]
     full[..., :-1] |= tall[..., 1:]
     return full
+
+
+def _opened(masks: Tensor) -> Tensor:
+    """Take specks away, as `terrascope.model.shapes.opened` does of one mask."""
+    eroded = ~_grown(~masks)
+    bodies = _grown(eroded) & masks
+    return torch.where(eroded.flatten(1).any(1)[:, None, None], bodies, masks)
 
 
 def _unpaired(fields: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from terrascope.data.scenes import LabelledScene
 from terrascope.errors import ConfigError
+from terrascope.model.sequences import DatePair
 from terrascope.train.building import PACKAGED_MODEL, build_model
 from terrascope.train.finetune import FineTuning, Outcome, fine_tune, spatial_folds
 from terrascope.train.recipe import read_recipe
@@ -30,6 +31,8 @@ __all__ = [
 ]
 
 _WINDOW_PX, _CELL_PX = 128, 8
+_RARE, _AROUND = 0.02, 0.5
+"""Of a class that covers less of the ground, so many windows are drawn around it."""
 
 
 def model_folder(name: str) -> Path:
@@ -171,16 +174,24 @@ def tune_folder(
     last = min((len(scene.dates) for scene in scenes), default=1) - 1
     smallest = min((min(scene.window.geometry.shape_yx) for scene in scenes), default=_WINDOW_PX)
     side = min(_WINDOW_PX, max(smallest // _CELL_PX, 1) * _CELL_PX)
+    dates = (-1, last) if name in CLASS_CODES else (0, last)
     settings = FineTuning(
         start=str(model_folder(start)),
         name=name,
-        dates=(-1, last) if name in CLASS_CODES else (0, last),
+        dates=dates,
         steps=steps,
         folds=folds,
         window_px=side,
+        around=_AROUND if _share(scenes, name, dates) < _RARE else 0.0,
     )
     fold = spatial_folds(centres_m, folds, block_m) if folds else np.zeros(len(scenes), np.int64)
     return fine_tune(settings, scenes, fold, out, progress=progress)
+
+
+def _share(scenes: Sequence[LabelledScene], name: str, dates: DatePair) -> float:
+    """Return the share of the known pixels that is of a class."""
+    known = sum(int(scene.known(name, dates).sum()) for scene in scenes)
+    return sum(int(scene.mask(name, dates).sum()) for scene in scenes) / max(known, 1)
 
 
 def outcome_lines(outcome: Outcome) -> list[str]:

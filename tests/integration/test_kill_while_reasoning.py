@@ -75,7 +75,7 @@ def test_killed_in_every_step_of_the_model(
     before = Counter[str]()
     while not last or last[-1][0] != "done":
         before = reasoned(out) if (out / "cube").exists() else before
-        last = runner.attempt(file, kill=kill_once(left, rng.uniform(0.3, 0.95)))
+        last = runner.attempt(file, kill=kill_once(left, rng.uniform(0.05, 0.6)))
         kills += last[-1][0] != "done"
     assert kills >= 3
     told = stages(out)["reason"]

@@ -56,7 +56,7 @@ class DateExchange(nn.Module):
             The order of the other dates does not matter.
         """
         own = pixels[window, date]
-        others = seen[window].scatter(1, date[:, None], False)
+        others = seen[window] & ~functional.one_hot(date, seen.shape[1]).bool()
         asking, other = others.nonzero().unbind(1)  # every pair of a date and another one
         said, mine = pixels[window[asking], other], own[asking]
         weight = torch.sigmoid(self.gate(torch.cat([mine, said, mine * said], 1)))
