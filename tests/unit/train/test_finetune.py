@@ -27,6 +27,7 @@ from terrascope.train.building import build_model, save_model
 from terrascope.train.finetune import FineTuning, fine_tune, map_held_out, spatial_folds
 from terrascope.train.labelled import LabelledSource
 from terrascope.train.scoring import score_pixels
+from terrascope.types import ChangeKind
 
 from .fields import tiny_recipe
 
@@ -157,6 +158,21 @@ def test_small_and_long_scenes_are_cut_square_and_turned() -> None:
     turns = [np.rot90(m, k) for m in (truth, truth[:, ::-1]) for k in range(4)]
     assert masks <= {np.ascontiguousarray(one).tobytes() for one in turns}
     assert len(masks) > 4
+
+
+@pytest.mark.parametrize("around", [0.0, 1.0])
+def test_a_rare_class_is_in_the_windows_that_are_drawn_around_it(around: float) -> None:
+    scene = scenes(1)[0]
+    kinds = np.zeros_like(scene.changes[0, 1])
+    kinds[5, 7] = int(ChangeKind.VEGETATION_LOSS)
+    rare = dataclasses.replace(scene, changes={(0, 1): kinds})
+    source = LabelledSource(
+        [rare], build_model(tiny_recipe(window_px=8))[1], LOSS, (0, 1), 0, around
+    )
+    stage = FineTuning("nano", window_px=8, batch=40, steps=1, asked=1.0).recipe("x").stages[0]
+    batch = next(source(stage, split="train", start=0, stride=1))
+    share = float(batch.truth.flatten(1).any(1).float().mean())
+    assert share == 1.0 if around else share < 0.5
 
 
 def test_a_model_is_tuned_to_smaller_windows(tmp_path: Path) -> None:
