@@ -38,6 +38,7 @@ from terrascope.evaluation.command import PACKAGED_MODEL
 from terrascope.geo.aoi import Aoi
 from terrascope.geo.projection import unproject_from_zone
 from terrascope.geo.tiles import TILE_M, Tile, Zone
+from terrascope.kernels.screen import OPTICAL_BANDS
 from terrascope.model.stacks import Window
 from terrascope.monitor.reason.dispatch import reason_batch
 from terrascope.monitor.reason.fold import CHANNELS
@@ -50,7 +51,7 @@ from terrascope.monitor.reason.plan import (
     reason_keys,
 )
 from terrascope.monitor.reason.windows import read_strip
-from terrascope.monitor.screen import EVIDENCE_LAYERS, OPTICAL_BANDS, ScreenPlan
+from terrascope.monitor.screen.plan import EVIDENCE_LAYERS, ScreenPlan
 from terrascope.periods import Cadence
 from terrascope.registry import find_model
 from terrascope.store import Record, Store, cube_schema, result_schema, write_tile

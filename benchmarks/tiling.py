@@ -32,7 +32,7 @@ from terrascope.monitor.reason.plan import (
     pending_reason,
     reason_keys,
 )
-from terrascope.monitor.screen import ScreenPlan, screen_keys
+from terrascope.monitor.screen.plan import ScreenPlan, screen_keys
 from terrascope.store.repository import Store
 from terrascope.types import FloatArray, Status
 from terrascope.watch import MonitorRun

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from terrascope.geo.tiles import Zone
 from terrascope.kernels.alerts import AlertRules
-from terrascope.monitor.screen import ScreenPlan
+from terrascope.monitor.screen.plan import ScreenPlan
 from terrascope.periods import Period
 from terrascope.store.schema import NO_DATE, Layer
 from terrascope.types import FloatArray, Status

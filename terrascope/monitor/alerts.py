@@ -31,14 +31,9 @@ from terrascope.kernels.detection import detect_optical, detect_sar
 from terrascope.kernels.normalise import apply_normalisation
 from terrascope.monitor.alert_plan import ALERT_LAYERS, AlertPlan, plan_alerts
 from terrascope.monitor.normalisation import Lattice, Nodes
-from terrascope.monitor.screen import (
-    blank_tile,
-    fill_tile,
-    left_to_do,
-    near_tiles,
-    read_pair,
-    tile_keys,
-)
+from terrascope.monitor.screen.batch import blank_tile, left_to_do
+from terrascope.monitor.screen.plan import near_tiles, tile_keys
+from terrascope.monitor.screen.tile import fill_tile, read_pair
 from terrascope.periods import Period
 from terrascope.store.ledger import Record
 from terrascope.store.schema import NO_DATE, result_schema

@@ -15,7 +15,7 @@ from terrascope.geo.tiles import Tile
 from terrascope.kernels.seasonal import nan_median
 from terrascope.monitor.footprint import polygon_mask
 from terrascope.monitor.normalisation import decode
-from terrascope.monitor.screen import ScreenPlan
+from terrascope.monitor.screen.plan import ScreenPlan
 from terrascope.periods import Period
 from terrascope.products.figures import EventFigure, draw_event, event_window
 from terrascope.products.pictures import radar_composite

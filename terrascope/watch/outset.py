@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from terrascope.geo.aoi import Aoi
     from terrascope.geo.tiles import Tile
     from terrascope.monitor.reason.plan import ReasonSettings
-    from terrascope.monitor.screen import ScreenPlan
+    from terrascope.monitor.screen.plan import ScreenPlan
     from terrascope.periods import Period
     from terrascope.store.repository import Store
 
@@ -155,7 +155,7 @@ class Outset:
         lacks is left out unless the monitor file asks for it. A cube that exists keeps its
         bands, whatever a later search finds.
         """
-        from terrascope.monitor.screen import OPTICAL_BANDS
+        from terrascope.kernels.screen import OPTICAL_BANDS
         from terrascope.sensors import S2_BANDS
 
         if self.settings.bands is not None:
@@ -243,7 +243,7 @@ class Outset:
     @cached_property
     def screen_plan(self) -> ScreenPlan:
         """The work of the screen, or of the alerts where the monitor file asks for them."""
-        from terrascope.monitor.screen import plan_screen
+        from terrascope.monitor.screen.plan import plan_screen
 
         screen = plan_screen(
             self.plans,

@@ -150,7 +150,7 @@ class MonitorRun(Outset):
         batches : list of int
             Indices in the screen's plan.
         """
-        from terrascope.monitor.screen import pending_screen
+        from terrascope.monitor.screen.plan import pending_screen
 
         plan = self.screen_plan
         left = pending_screen(plan, self.store, self._screen_keys)
@@ -170,7 +170,7 @@ class MonitorRun(Outset):
             Where the work runs.
         """
         from terrascope.monitor.alerts import AlertPlan, alert_batch
-        from terrascope.monitor.screen import left_to_do, screen_batch
+        from terrascope.monitor.screen.batch import left_to_do, screen_batch
 
         plan, keys, memory = self.screen_plan, self._screen_keys, self.settings.memory
         with self._stage(self._screen_stage) as count:
@@ -245,7 +245,7 @@ class MonitorRun(Outset):
     def _screen_keys(self) -> dict[Tile, str]:
         """Keys of the screen; valid once the cubes are built."""
         from terrascope.monitor.alerts import AlertPlan, alert_keys
-        from terrascope.monitor.screen import screen_keys
+        from terrascope.monitor.screen.plan import screen_keys
 
         plan = self.screen_plan
         if isinstance(plan, AlertPlan):

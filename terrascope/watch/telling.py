@@ -57,7 +57,7 @@ def notes_of(run: Outset) -> tuple[str, ...]:
     notes : tuple of str
         For the report.
     """
-    from terrascope.monitor.screen import OPTICAL_BANDS
+    from terrascope.kernels.screen import OPTICAL_BANDS
 
     notes = (*run.found.notes, *_reason_notes(run))
     if "sentinel-2" not in run.plans or run.settings.bands is not None:

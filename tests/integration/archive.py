@@ -258,7 +258,7 @@ RUNNER = """
 import faulthandler, os, signal, sys
 import distributed, rasterio, stackstac
 import terrascope.catalog.search, terrascope.catalog.profile, terrascope.catalog.sign
-import terrascope.cube.ingest, terrascope.monitor.screen, terrascope.summarise
+import terrascope.cube.ingest, terrascope.monitor.screen.batch, terrascope.summarise
 from terrascope.watch import MonitorRun, open_executor
 
 

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from terrascope.cube.executor import DaskExecutor, Executor, ThreadExecutor
 from terrascope.geo.aoi import Aoi
 from terrascope.geo.tiles import Tile
-from terrascope.monitor.screen import ScreenPlan, plan_screen, screen_batch, screen_keys
+from terrascope.monitor.screen.batch import screen_batch
+from terrascope.monitor.screen.plan import ScreenPlan, plan_screen, screen_keys
 from terrascope.store import Store
 from terrascope.store.layout import chunk_pixels, tile_pixels
 from terrascope.types import Status

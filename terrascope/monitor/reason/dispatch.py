@@ -16,7 +16,7 @@ from terrascope.monitor.reason.fold import MODEL_LAYERS
 from terrascope.monitor.reason.inference import Loader, load_reasoner
 from terrascope.monitor.reason.plan import STRATA, Chosen, ReasonSettings, model_plan
 from terrascope.monitor.reason.tile import give_up_tile, reason_tile
-from terrascope.monitor.screen import ScreenPlan
+from terrascope.monitor.screen.plan import ScreenPlan
 from terrascope.store.ledger import Record
 from terrascope.store.schema import result_schema
 

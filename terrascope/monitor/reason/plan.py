@@ -20,7 +20,7 @@ from terrascope.kernels.audit import allocate
 from terrascope.kernels.blend import first_and_last
 from terrascope.kernels.pooling import EVEN, LogOddsPool
 from terrascope.monitor.alert_plan import AlertPlan, alert_score
-from terrascope.monitor.screen import ScreenPlan
+from terrascope.monitor.screen.plan import ScreenPlan
 from terrascope.store.layout import tile_slices
 from terrascope.store.ledger import work_key
 from terrascope.store.window import read_window

@@ -30,7 +30,7 @@ from terrascope.monitor.reason.fold import (
 from terrascope.monitor.reason.inference import Loader, MicroBatches, ahead
 from terrascope.monitor.reason.plan import STRATA, Chosen, ReasonSettings, least_pixels, strata_of
 from terrascope.monitor.reason.windows import Strip, read_strip
-from terrascope.monitor.screen import EVIDENCE_LAYERS, ScreenPlan
+from terrascope.monitor.screen.plan import EVIDENCE_LAYERS, ScreenPlan
 from terrascope.store.layout import tile_pixels, tile_slices
 from terrascope.store.ledger import Record
 from terrascope.store.repository import Store

@@ -14,7 +14,7 @@ from terrascope.model.geometry import Geometry
 from terrascope.model.stacks import UNITS, Stack, Window
 from terrascope.monitor.alert_plan import AlertPlan, open_alerts
 from terrascope.monitor.normalisation import decode
-from terrascope.monitor.screen import ScreenPlan
+from terrascope.monitor.screen.plan import ScreenPlan
 from terrascope.periods import Period
 from terrascope.sensors import SENSORS
 from terrascope.store.repository import Store

@@ -23,7 +23,7 @@ from terrascope.kernels.change_sar import screen_sar
 from terrascope.kernels.detection import anomaly_probability, detect_optical, detect_sar
 from terrascope.kernels.evidence import PRIOR_LOG_ODDS
 from terrascope.monitor.alerts import AlertPlan, alert_batch, alert_keys, plan_alerts
-from terrascope.monitor.screen import pending_screen, plan_screen
+from terrascope.monitor.screen.plan import pending_screen, plan_screen
 from terrascope.periods import Cadence
 from terrascope.store import Record, Store, cube_schema, write_tile
 from terrascope.store.schema import NO_DATE

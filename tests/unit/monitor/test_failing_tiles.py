@@ -26,7 +26,8 @@ from terrascope.monitor.reason.plan import (
     pending_reason,
     reason_keys,
 )
-from terrascope.monitor.screen import ScreenPlan, pending_screen, screen_batch, screen_keys
+from terrascope.monitor.screen.batch import screen_batch
+from terrascope.monitor.screen.plan import ScreenPlan, pending_screen, screen_keys
 from terrascope.store import Store
 from terrascope.store.layout import shard_index
 from terrascope.store.schema import RESULT_LAYERS

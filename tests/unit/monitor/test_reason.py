@@ -30,7 +30,8 @@ from terrascope.monitor.reason.plan import (
     pending_reason,
     reason_keys,
 )
-from terrascope.monitor.screen import ScreenPlan, screen_batch, screen_keys
+from terrascope.monitor.screen.batch import screen_batch
+from terrascope.monitor.screen.plan import ScreenPlan, screen_keys
 from terrascope.store import Store
 from terrascope.store.layout import tile_slices
 from terrascope.types import FloatArray

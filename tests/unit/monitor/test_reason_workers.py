@@ -26,7 +26,8 @@ from terrascope.monitor.reason.plan import (
     reason_keys,
 )
 from terrascope.monitor.reason.tile import LAYERS
-from terrascope.monitor.screen import ScreenPlan, screen_batch, screen_keys
+from terrascope.monitor.screen.batch import screen_batch
+from terrascope.monitor.screen.plan import ScreenPlan, screen_keys
 from terrascope.registry import find_model
 
 from .conftest import BASELINE, TARGET, ZONE, SmallCube

@@ -17,15 +17,9 @@ from terrascope.cube.spec import CubeSpec
 from terrascope.geo.aoi import Aoi
 from terrascope.geo.projection import unproject_from_zone
 from terrascope.geo.tiles import TILE_M, Tile
-from terrascope.monitor.screen import (
-    ScreenPlan,
-    _bytes_per_pixel,
-    _strips,
-    pending_screen,
-    plan_screen,
-    screen_batch,
-    screen_keys,
-)
+from terrascope.monitor.screen.batch import screen_batch
+from terrascope.monitor.screen.plan import ScreenPlan, pending_screen, plan_screen, screen_keys
+from terrascope.monitor.screen.tile import _bytes_per_pixel, _strips
 from terrascope.periods import Cadence
 from terrascope.store import Record
 from terrascope.store.schema import NO_DATE

@@ -17,7 +17,7 @@ from terrascope.geo.cover import tiles_covering
 from terrascope.geo.projection import unproject_from_zone
 from terrascope.geo.tiles import Tile, Zone
 from terrascope.monitor.footprint import aoi_mask
-from terrascope.monitor.screen import ScreenPlan
+from terrascope.monitor.screen.plan import ScreenPlan
 from terrascope.periods import Cadence
 from terrascope.products.palette import KIND_COLOURS
 from terrascope.products.panels import draw_panels
