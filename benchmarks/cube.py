@@ -141,9 +141,10 @@ def run_terrascope(folder: Path, items: list[dict], out: Path) -> Callable[[], N
     from terrascope.catalog.profile import load_profile
     from terrascope.catalog.search import search
     from terrascope.cube.executor import ThreadExecutor
-    from terrascope.cube.ingest import ReaderSettings, ingest_batch
+    from terrascope.cube.ingest import ingest_batch
     from terrascope.cube.plan import plan_cube
     from terrascope.cube.spec import CubeSpec
+    from terrascope.cube.units import ReaderSettings
     from terrascope.geo.aoi import Aoi
     from terrascope.geo.cover import tiles_covering
     from terrascope.periods import Cadence

@@ -135,7 +135,7 @@ def cube_records(run: MonitorRun) -> list[Record]:
     records : list of Record
         One per work item that was tried.
     """
-    from terrascope.cube.ingest import planned_places, read_ledger
+    from terrascope.cube.due import planned_places, read_ledger
 
     ledgers = {sensor: read_ledger(plan, run.store) for sensor, plan in run.plans.items()}
     return [

@@ -12,9 +12,9 @@ from terrascope.watch.inquiry import Found, inquire
 
 if TYPE_CHECKING:
     from terrascope.catalog.provider import Profile
-    from terrascope.cube.ingest import ReaderSettings
     from terrascope.cube.plan import CubePlan
     from terrascope.cube.spec import CubeSpec
+    from terrascope.cube.units import ReaderSettings
     from terrascope.geo.aoi import Aoi
     from terrascope.geo.tiles import Tile
     from terrascope.monitor.reason.plan import ReasonSettings
@@ -135,7 +135,7 @@ class Outset:
     def reader(self) -> ReaderSettings:
         """How workers open scenes."""
         from terrascope.catalog.sign import open_signer
-        from terrascope.cube.ingest import ReaderSettings
+        from terrascope.cube.units import ReaderSettings
 
         signing = self.profile.signing
         unsigned = signing.step == "none"

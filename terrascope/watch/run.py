@@ -17,8 +17,8 @@ from terrascope.watch.telling import explain_run, notes_of
 
 if TYPE_CHECKING:
     from terrascope.catalog.provider import Profile
+    from terrascope.cube.due import Ledger
     from terrascope.cube.executor import Executor
-    from terrascope.cube.ingest import Ledger
     from terrascope.geo.aoi import Aoi
     from terrascope.geo.tiles import Tile
     from terrascope.monitor.reason.plan import Chosen, ReasonSettings
@@ -89,7 +89,7 @@ class MonitorRun(Outset):
     @cached_property
     def _ledgers(self) -> dict[str, Ledger]:
         """What earlier runs have done, read once before this one adds to it."""
-        from terrascope.cube.ingest import read_ledger
+        from terrascope.cube.due import read_ledger
 
         return {sensor: read_ledger(plan, self.store) for sensor, plan in self.plans.items()}
 
@@ -101,7 +101,7 @@ class MonitorRun(Outset):
         batches : list of (str, int)
             Sensor and index in its plan.
         """
-        from terrascope.cube.ingest import pending, retract
+        from terrascope.cube.due import pending, retract
 
         left = []
         for sensor, plan in self.plans.items():

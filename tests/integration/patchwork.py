@@ -22,10 +22,12 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 
 from terrascope.catalog.items import ItemRow, ItemTable
+from terrascope.cube.due import pending, read_ledger
 from terrascope.cube.executor import Executor, ThreadExecutor
-from terrascope.cube.ingest import ReaderSettings, ingest_batch, pending, read_ledger
+from terrascope.cube.ingest import ingest_batch
 from terrascope.cube.plan import CubePlan, plan_cube
 from terrascope.cube.spec import CubeSpec
+from terrascope.cube.units import ReaderSettings
 from terrascope.geo.aoi import Aoi
 from terrascope.geo.projection import unproject_from_zone
 from terrascope.geo.tiles import TILE_M, Tile, Zone

@@ -19,7 +19,7 @@ import pytest
 import rasterio
 
 from terrascope.cube.executor import ThreadExecutor
-from terrascope.cube.ingest import ReaderSettings
+from terrascope.cube.units import ReaderSettings
 from terrascope.errors import IncompleteError
 from terrascope.geo.tiles import Tile
 from terrascope.periods import Cadence

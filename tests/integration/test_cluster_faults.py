@@ -24,7 +24,7 @@ import pyarrow.parquet
 import pytest
 
 from terrascope.cube.executor import DaskExecutor, Executor, ThreadExecutor
-from terrascope.cube.ingest import ReaderSettings
+from terrascope.cube.units import ReaderSettings
 from terrascope.errors import WorkerError
 from terrascope.periods import Cadence
 from terrascope.watch import MonitorRun

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from odc.geo.geobox import GeoBox
 
-from terrascope.cube import ingest
+from terrascope.cube import ingest, units
+from terrascope.cube.due import read_ledger, retract
 from terrascope.cube.executor import ThreadExecutor
-from terrascope.cube.ingest import ReaderSettings, read_ledger, retract
+from terrascope.cube.units import ReaderSettings
 from terrascope.errors import ReadError
 from terrascope.geo.tiles import Tile
 from terrascope.readers import Reader
@@ -112,7 +113,7 @@ def test_a_repetition_that_reads_less_changes_nothing(
         for scene in scenes
         for asset in scene.assets.values()
     }
-    monkeypatch.setattr(ingest, "_reader", lambda settings: MemoryReader(gone))
+    monkeypatch.setattr(units, "_reader", lambda settings: MemoryReader(gone))
     for index in range(plan.n_batches):
         ingest.ingest_batch(
             plan, index, table, store, READER, ThreadExecutor(1), memory=2**32, ledger=former
@@ -150,12 +151,12 @@ def test_a_tile_that_fails_does_not_take_its_square_with_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Tiles are read in squares; the guilty one alone is given up, and made up for later."""
-    real, store = ingest._reader, Store.open(str(tmp_path / "cube"))
+    real, store = units._reader, Store.open(str(tmp_path / "cube"))
     plan = patchwork.plan("sentinel-2")
     group = "sentinel-2/33N/r120/P1M"
     expected = {key: value for key, value in at_once.items() if key[0] == group}
     with monkeypatch.context() as patch:
-        patch.setattr(ingest, "_reader", lambda settings: Failing(real(settings)))
+        patch.setattr(units, "_reader", lambda settings: Failing(real(settings)))
         build(store, patchwork.table, plan)
     found = content(store)
     assert found.keys() == expected.keys()

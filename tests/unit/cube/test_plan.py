@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from terrascope.catalog.items import ItemRow, ItemTable
-from terrascope.cube.ingest import _squares, group_of, keys_of
+from terrascope.cube.due import group_of, keys_of
+from terrascope.cube.ingest import _squares
 from terrascope.cube.plan import BLOCK_TILES, CubePlan, WorkItem, explain, plan_cube
 from terrascope.cube.spec import CubeSpec
 from terrascope.geo.projection import project_to_zone, unproject_from_zone
