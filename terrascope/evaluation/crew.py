@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import itertools
 import multiprocessing
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -21,7 +22,8 @@ from terrascope.evaluation.runner import Examinee, Progress, run_conditions
 __all__ = ["Crew", "crew_of"]
 
 _TASKS = 24
-"""Batches of images after which a process makes room for a fresh one: its memory grows."""
+"""Batches of images, for each process, after which all make room for fresh ones: their memory
+grows. Pools of the standard library that replace single processes may wait for ever (3.11)."""
 _examinee: Examinee | None = None
 """Of a process of the crew."""
 
@@ -32,15 +34,16 @@ class Crew:
     Parameters
     ----------
     examinee : Examinee
-        The model.
-    pool : ProcessPoolExecutor or None
-        From `crew_of`; None lets this process answer.
+        The model. What is changed of it afterwards, processes that run do not see.
+    processes : int
+        How many; below 2, or where the model is not on the processor, this one answers.
     """
 
-    def __init__(
-        self, examinee: Examinee, pool: concurrent.futures.ProcessPoolExecutor | None
-    ) -> None:
-        self.examinee, self._pool = examinee, pool
+    def __init__(self, examinee: Examinee, processes: int) -> None:
+        self.examinee = examinee
+        self.processes = processes if examinee.model.device.type == "cpu" else 1
+        self._pool: concurrent.futures.ProcessPoolExecutor | None = None
+        self._given = 0
 
     def run(
         self,
@@ -89,52 +92,73 @@ class Crew:
             By condition, in the order of the items; the same as of one process, whose batches
             these are.
         """
-        if self._pool is None:
+        if self.processes < 2:
             return run_conditions(self.examinee, items, conditions, progress=progress)
         given = dict(conditions)
         found: dict[str, dict[str, Outcome]] = {name: {} for name in given}
-        running = [self._pool.submit(_answer, batch, given) for batch in image_batches(items)]
         done = 0
-        for one in concurrent.futures.as_completed(running):
-            for name, outcomes in one.result().items():
-                found[name] |= {outcome.item: outcome for outcome in outcomes}
-                done += len(outcomes)
-            if progress is not None:
-                progress(done, len(items) * len(given))
+        waiting = image_batches(items)
+        while batches := list(itertools.islice(waiting, self.processes * _TASKS)):
+            pool = self._pool_for(len(batches))
+            running = [pool.submit(_answer, batch, given) for batch in batches]
+            for one in concurrent.futures.as_completed(running):
+                for name, outcomes in one.result().items():
+                    found[name] |= {outcome.item: outcome for outcome in outcomes}
+                    done += len(outcomes)
+                if progress is not None:
+                    progress(done, len(items) * len(given))
         return {name: [answers[item.name] for item in items] for name, answers in found.items()}
+
+    def close(self, *, wait: bool = True) -> None:
+        """End the processes; the next question starts fresh ones.
+
+        Parameters
+        ----------
+        wait : bool
+            Let them end what they have begun.
+        """
+        if self._pool is not None:
+            self._pool.shutdown(wait=wait, cancel_futures=not wait)
+        self._pool, self._given = None, 0
+
+    def _pool_for(self, batches: int) -> concurrent.futures.ProcessPoolExecutor:
+        """Return processes that have room for so many batches more."""
+        if self._given + batches > self.processes * _TASKS:
+            self.close()
+        if self._pool is None:
+            self._pool = concurrent.futures.ProcessPoolExecutor(
+                self.processes,
+                mp_context=multiprocessing.get_context("spawn"),
+                initializer=_begin,
+                initargs=(self.examinee,),
+            )
+        self._given += batches
+        return self._pool
 
 
 @contextlib.contextmanager
 def crew_of(examinee: Examinee, processes: int) -> Iterator[Crew]:
-    """Start processes that answer, and end them.
+    """Let processes answer while a block runs, and end them.
 
     Parameters
     ----------
     examinee : Examinee
-        The model. What is changed of it afterwards, the processes do not see.
+        The model.
     processes : int
-        How many; below 2, or where the model is not on the processor, this one answers.
+        As `Crew` takes them.
 
     Yields
     ------
     crew : Crew
-        While the block runs.
+        Its processes start with the first question.
     """
-    if processes < 2 or examinee.model.device.type != "cpu":
-        yield Crew(examinee, None)
-        return
-    with concurrent.futures.ProcessPoolExecutor(
-        processes,
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=_begin,
-        initargs=(examinee,),
-        max_tasks_per_child=_TASKS,
-    ) as pool:
-        try:
-            yield Crew(examinee, pool)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    crew = Crew(examinee, processes)
+    try:
+        yield crew
+    except BaseException:
+        crew.close(wait=False)
+        raise
+    crew.close()
 
 
 def _begin(examinee: Examinee) -> None:

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from terrascope.data.scenes import DESTROYED
+from terrascope.evaluation import crew
 from terrascope.evaluation.conditions import Conditions
 from terrascope.evaluation.crew import crew_of
 from terrascope.evaluation.items import BENCH_TASKS, BenchItem, Reference
@@ -142,13 +143,16 @@ def test_conditions_that_share_an_encoding_answer_as_if_alone(
     assert examinee.model.config.injection == "mask"
 
 
-def test_several_processes_answer_as_one(items: list[BenchItem], examinee: Examinee) -> None:
+def test_several_processes_answer_as_one(
+    items: list[BenchItem], examinee: Examinee, monkeypatch: pytest.MonkeyPatch
+) -> None:
     conditions = {"as it is": Conditions(), "radar": Conditions(sensors="radar", injection="box")}
     chosen, told = items[:12], []
     alone = run_conditions(examinee, chosen, conditions)
-    with crew_of(examinee, 2) as crew:
-        found = crew.run_conditions(chosen, conditions, lambda *done: told.append(done))
-        assert [one.text for one in crew.run(chosen[:3])] == [
+    monkeypatch.setattr(crew, "_TASKS", 1)  # fresh processes after every two batches
+    with crew_of(examinee, 2) as several:
+        found = several.run_conditions(chosen, conditions, lambda *done: told.append(done))
+        assert [one.text for one in several.run(chosen[:3])] == [
             one.text for one in run_bench(examinee, chosen[:3])
         ]
     assert told[-1] == (24, 24)
