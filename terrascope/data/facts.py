@@ -228,6 +228,21 @@ class Facts:
         """
         return bool((self._shape("grown", one) & self.mask(other)).any())
 
+    def bodies_touch(self, one: Named, other: Named) -> bool:
+        """Tell whether two masks without their specks touch, as masks are measured.
+
+        Parameters
+        ----------
+        one, other : Named
+            Which.
+
+        Returns
+        -------
+        touch : bool
+            Where `touches` says otherwise, a few pixels decide.
+        """
+        return bool((grown(self._shape("opened", one)) & self._shape("opened", other)).any())
+
     def distance_m(self, one: Named, other: Named) -> float | None:
         """Return the shortest way between two masks without their specks.
 

@@ -225,6 +225,21 @@ class DrawnFacts(Facts):
         """
         return self._relation(one, other)[1]
 
+    def bodies_touch(self, one: Named, other: Named) -> bool:
+        """Tell whether two masks without their specks touch.
+
+        Parameters
+        ----------
+        one, other : Named
+            Which.
+
+        Returns
+        -------
+        touch : bool
+            As `touches`: drawn figures have no specks.
+        """
+        return self.touches(one, other)
+
     def distance_m(self, one: Named, other: Named) -> float | None:
         """Return the shortest way between two masks without their specks.
 

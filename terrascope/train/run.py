@@ -114,8 +114,12 @@ def write_recipe(recipe: Recipe, path: Path) -> None:
 
 
 def _lines(table: dict[str, Any]) -> list[str]:
-    """Write plain values; JSON writes strings, numbers, booleans and lists as TOML does."""
-    return [f"{key} = {_written(value)}" for key, value in table.items() if value is not None]
+    """Write plain values; JSON writes keys, strings, numbers and lists as TOML does."""
+    said = {key: value for key, value in table.items() if value is not None}
+    return [
+        f"{key if key.isidentifier() else json.dumps(key)} = {_written(value)}"
+        for key, value in said.items()
+    ]
 
 
 def _written(value: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from terrascope.store.repository import Store
 
 __all__ = ["Audit", "audit_of", "audit_text", "reason_batch", "reasoning_workers"]
+
+_COMING_BACK_S = 30.0
+"""A worker that ended is started again within this time."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,11 +72,11 @@ def reasoning_workers(executor: Executor) -> Executor:
     Raises
     ------
     ConfigError
-        If no worker of the cluster declares it: its tasks would wait for ever.
+        If no worker of the cluster declares it within half a minute, in which those that have
+        just ended come back: its tasks would wait for ever.
     """
     if isinstance(executor, DaskExecutor):
-        workers = executor.client.scheduler_info(n_workers=-1)["workers"].values()
-        if not any(worker.get("resources", {}).get("GPU", 0) >= 1 for worker in workers):
+        if not _wait_for_workers(executor):
             raise ConfigError(
                 "no worker of the Dask cluster declares the resource GPU; start some with "
                 "--resources 'GPU=1' (a worker without a graphics card will do for a small model)",
@@ -80,6 +84,18 @@ def reasoning_workers(executor: Executor) -> Executor:
             )
         return executor.holding({"GPU": 1})
     return ThreadExecutor(1)
+
+
+def _wait_for_workers(executor: DaskExecutor) -> bool:
+    """Wait until a worker declares the resource; False where none does."""
+    end = time.monotonic() + _COMING_BACK_S
+    while True:
+        workers = executor.client.scheduler_info(n_workers=-1)["workers"].values()
+        if any(worker.get("resources", {}).get("GPU", 0) >= 1 for worker in workers):
+            return True
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.5)
 
 
 def reason_batch(

@@ -18,6 +18,7 @@ from terrascope.model.losses import (
     total_loss,
 )
 from terrascope.model.modeling_terrascope import TerrascopeModel, TerrascopeOutput
+from terrascope.model.nano.layers import ZeroConv
 from terrascope.model.prompts import compose_query
 from terrascope.model.tokenization_nano import NanoTokenizer
 
@@ -106,7 +107,13 @@ def tokenizer() -> NanoTokenizer:
 def one_pass(
     tokenizer: NanoTokenizer, **settings: float
 ) -> tuple[TerrascopeModel, TerrascopeOutput]:
+    """Run a fresh model whose masks are soft and whose branches all carry something."""
     model = tiny_model(tokenizer, **settings).train()
+    with torch.no_grad():
+        model.backbone.masks.readers.weight.mul_(0.05)
+        for module in model.modules():
+            if isinstance(module, ZeroConv):
+                module.weight.fill_(0.01)
     windows = random_windows([2, 2], seed=12)
     queries = [compose_query(tokenizer, windows, i, "Is it?", RESPONSE) for i in range(2)]
     return model, model(windows, queries, truth=random_masks(4, seed=6))

@@ -15,6 +15,7 @@ from terrascope.cube.executor import DaskExecutor, Executor, ThreadExecutor
 from terrascope.errors import ConfigError
 from terrascope.geo.tiles import Tile
 from terrascope.kernels.pooling import LogOddsPool
+from terrascope.monitor.reason import dispatch
 from terrascope.monitor.reason.dispatch import reason_batch, reasoning_workers
 from terrascope.monitor.reason.fusion import fusion_of
 from terrascope.monitor.reason.inference import Loader, load_reasoner
@@ -198,7 +199,8 @@ def test_another_micro_batch_changes_next_to_nothing(small_cube: SmallCube, nano
     assert differ[looked].mean() <= 0.001
 
 
-def test_a_cluster_without_the_resource_is_refused() -> None:
+def test_a_cluster_without_the_resource_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatch, "_COMING_BACK_S", 1.0)
     with (
         distributed.LocalCluster(
             n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0"

@@ -71,10 +71,14 @@ def test_frozen_parts_are_those_named() -> None:
     assert left == sum(p.numel() for p in model.parameters() if p.requires_grad)
     assert not any("pyramid" in name or "language_model" in name for name in learning)
     assert any("masks" in name for name in learning)
+    freeze(model, ("vision", "projector", "masks", "language"))
+    learning = {name for name, p in model.named_parameters() if p.requires_grad}
+    assert learning
+    assert all(".dates." in name for name in learning)
     with pytest.raises(ConfigError, match="'eyes': expected some of vision"):
         freeze(model, ("eyes",))
     with pytest.raises(ConfigError, match="nothing is left"):
-        freeze(model, ("vision", "projector", "masks", "language"))
+        freeze(model, ("vision", "projector", "dates", "masks", "language"))
 
 
 def test_the_digest_is_of_what_decides_the_weights() -> None:
