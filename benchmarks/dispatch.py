@@ -15,6 +15,7 @@ memory   the process tree at 2,000 tiles against 100, a model that answers at on
 from __future__ import annotations
 
 import argparse
+import concurrent.futures
 import contextlib
 import dataclasses
 import datetime as dt
@@ -24,14 +25,17 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import dask
 import distributed
 import numpy as np
 import psutil
 import shapely
 
+from terrascope.cube.cluster import DASK_SETTINGS
 from terrascope.cube.executor import DaskExecutor, Executor, ThreadExecutor
 from terrascope.cube.memory import keep_large_arrays
 from terrascope.evaluation.command import PACKAGED_MODEL
@@ -256,7 +260,7 @@ def sleeping(seconds: float, side: int) -> Loader:
 
 def workers(folder: Path) -> None:
     """Compare eight workers with one."""
-    place = write_place(folder, 32, 120, batch=32)
+    place = write_place(folder, 96, 120, batch=32)
     found = {}
     for count in (1, 8):
         with cluster(count) as executor:
@@ -270,7 +274,8 @@ def memory(folder: Path) -> None:
     """Compare the memory at 2,000 tiles with that at 100."""
     peaks = {}
     for count in (100, 2000):
-        place = write_place(folder / str(count), count, 120)
+        with concurrent.futures.ProcessPoolExecutor(1, get_context("spawn")) as apart:
+            place = apart.submit(write_place, folder / str(count), count, 120).result()
         with cluster(2) as executor, _watched() as peak:
             reason_all(place, settings_of(64, budget=0.01), executor, sleeping(0.0, 64))
         peaks[count] = peak[0]
@@ -285,6 +290,7 @@ class cluster:  # noqa: N801 -- a context, written like a function
         self._count = count
 
     def __enter__(self) -> DaskExecutor:
+        dask.config.set(DASK_SETTINGS)  # as the monitor does
         self._cluster = distributed.LocalCluster(
             n_workers=self._count,
             threads_per_worker=1,

@@ -14,9 +14,19 @@ from typing import Any
 
 from terrascope.errors import WorkerError
 
-__all__ = ["Batch", "Connection", "Ended"]
+__all__ = ["DASK_SETTINGS", "Batch", "Connection", "Ended"]
 
 _log = logging.getLogger(__name__)
+
+DASK_SETTINGS: Mapping[str, Any] = {
+    # The worker's sampling profiler calls sys._current_frames, which deadlocks with the
+    # garbage collector before CPython 3.11.8 and 3.12.1 (python/cpython#106883).
+    "distributed.worker.profile.enabled": False,
+    # Client, scheduler and workers each keep their last 1,000 messages, tasks with their
+    # arguments among them: memory that grows with the ground that was seen.
+    "distributed.admin.low-level-log-length": 20,
+}
+"""How Dask is set up for long runs; before a cluster or a client is made."""
 
 _LOOK_S = 5.0
 """How often to look after scheduler and workers while nothing finishes."""

@@ -3,7 +3,9 @@
 Both are known when an answer is given: the probability of the letter among those offered, and the
 support of the masks behind it (`terrascope.model.judgement`). Neither can be believed as it is; a
 logistic regression on answers with known truth, a handful of numbers saved in the model's
-configuration, turns them into a probability that holds.
+configuration, turns them into a probability that holds. Masks are worth more to one kind of
+question than to another (an area is as good as its mask; a distance hangs on a few pixels of two),
+so that their weight has a part of its own for every kind.
 """
 
 from __future__ import annotations
@@ -40,6 +42,8 @@ class AnswerConfidence:
         Added where the masks say nothing.
     kinds : mapping of str to float
         Added for a kind of question; 0 for one that is not listed.
+    supports : mapping of str to float
+        Added to the weight of the masks for a kind of question; likewise.
     """
 
     base: float = 0.0
@@ -47,6 +51,7 @@ class AnswerConfidence:
     support: float = 0.0
     unsupported: float = 0.0
     kinds: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    supports: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     def __call__(self, kind: QuestionKind, letter: float, support: float) -> float:
         """Return the probability that an answer is right.
@@ -68,7 +73,8 @@ class AnswerConfidence:
         if not math.isfinite(letter):
             return math.nan
         odds = self.base + self.letter * _log_odds(letter) + self.kinds.get(kind.value, 0.0)
-        odds += self.support * _log_odds(support) if math.isfinite(support) else self.unsupported
+        weight = self.support + self.supports.get(kind.value, 0.0)
+        odds += weight * _log_odds(support) if math.isfinite(support) else self.unsupported
         return 1 / (1 + math.exp(-odds))
 
     def to_dict(self) -> dict[str, Any]:
@@ -79,7 +85,11 @@ class AnswerConfidence:
         settings : dict
             Of JSON types.
         """
-        return {**dataclasses.asdict(self), "kinds": dict(self.kinds)}
+        return {
+            **dataclasses.asdict(self),
+            "kinds": dict(self.kinds),
+            "supports": dict(self.supports),
+        }
 
 
 def fit_answer_confidence(
@@ -120,20 +130,21 @@ def fit_answer_confidence(
     names = sorted({kind.value for kind, use in zip(kinds, said, strict=True) if use})
     given = [kind.value for kind, use in zip(kinds, said, strict=True) if use]
     known = np.isfinite(q)
-    columns = [
-        np.ones(len(p)),
-        np.array([_log_odds(value) for value in p]),
-        np.array(
-            [_log_odds(value) if there else 0.0 for value, there in zip(q, known, strict=True)]
-        ),
-        (~known).astype(np.float64),
-        *(np.array([float(one == name) for one in given]) for name in names),
-    ]
-    penalty = np.array([0.0, 0.1, 0.1, 1.0, *[2.0] * len(names)])
-    weights = _logistic(np.stack(columns, 1), np.asarray(right, np.float64)[said], penalty)
-    base, of_letter, of_support, unsupported, *of_kinds = weights.tolist()
+    letters = np.array([_log_odds(value) for value in p])
+    masks = np.array(
+        [_log_odds(value) if there else 0.0 for value, there in zip(q, known, strict=True)]
+    )
+    is_kind = np.array([[one == name for name in names] for one in given], np.float64)
+    inputs = np.column_stack(
+        [np.ones(len(p)), letters, masks, ~known, is_kind, is_kind * masks[:, None]]
+    )
+    n = len(names)
+    penalty = np.array([0.0, 0.1, 0.1, 1.0, *[2.0] * n, *[2.0] * n])
+    weights = _logistic(inputs, np.asarray(right, np.float64)[said], penalty).tolist()
     return AnswerConfidence(
-        base, of_letter, of_support, unsupported, dict(zip(names, of_kinds, strict=True))
+        *weights[:4],
+        kinds=dict(zip(names, weights[4 : 4 + n], strict=True)),
+        supports=dict(zip(names, weights[4 + n :], strict=True)),
     )
 
 

@@ -2,7 +2,7 @@
 
 Every row of the batch has a queue of positions that are given (prompt, forced trace, visual
 tokens, figures); a row whose queue is empty says its next token. Rows that take in many
-positions and rows that say one are run apart, on one ragged cache. Whenever ``[SEG]`` was fed
+positions, some, and one are run apart, on one ragged cache. Whenever ``[SEG]`` was fed
 to some rows, their masks are decoded together, and what belongs behind them is queued.
 """
 
@@ -28,6 +28,9 @@ from terrascope.model.traces import Generation, Grammar, MaskEvent, Measurer, Sa
 from terrascope.model.windows import Windows
 
 __all__ = ["Generation", "Grammar", "MaskEvent", "Measurer", "Sampling", "generate"]
+
+_SHORT = 64
+"""Positions; up to 127 are run together, and from there each doubling by itself."""
 
 
 @torch.no_grad()
@@ -107,6 +110,15 @@ def _check_ids(queries: Sequence[Query], rows: int) -> None:
             )
 
 
+def _of_like_length(rows: Sequence[Row]) -> list[list[Row]]:
+    """Part rows by what they take in: a short one is padded to the longest beside it."""
+    groups: dict[int, list[Row]] = {}
+    for row in rows:
+        length = len(row.ids)
+        groups.setdefault(0 if length == 1 else max(length, _SHORT).bit_length(), []).append(row)
+    return [groups[magnitude] for magnitude in sorted(groups)]
+
+
 class _Loop:
     """One call of `generate`."""
 
@@ -157,8 +169,8 @@ class _Loop:
             self._fill(active)
             fed = [row for row in active if row.ids]
             ends = {row.number: row.ids[-1] for row in fed if row.source[-1] < 0}
-            self._feed([row for row in fed if len(row.ids) == 1])
-            self._feed([row for row in fed if len(row.ids) > 1])
+            for alike in _of_like_length(fed):
+                self._feed(alike)
             self._masks([row for row in fed if ends.get(row.number) == self.seg])
         return [row.result() for row in rows]
 

@@ -43,12 +43,11 @@ def open_executor(address: str | None = None, *, memory: int) -> Iterator[Execut
     import dask
     import distributed
 
+    from terrascope.cube.cluster import DASK_SETTINGS
     from terrascope.cube.executor import DaskExecutor
 
     with contextlib.ExitStack() as stack:
-        # The worker's sampling profiler calls sys._current_frames, which deadlocks with the
-        # garbage collector before CPython 3.11.8 and 3.12.1 (python/cpython#106883).
-        stack.enter_context(dask.config.set({"distributed.worker.profile.enabled": False}))
+        stack.enter_context(dask.config.set(DASK_SETTINGS))
         if address is not None:
             try:
                 client = stack.enter_context(_connect(address))

@@ -53,7 +53,8 @@ class DateExchange(nn.Module):
         Returns
         -------
         heard : Tensor of float, shape (G, P, H, W)
-            The order of the other dates does not matter.
+            The order of the other dates does not matter. A date without an image hears nothing:
+            nothing can be said of ground on a day that nobody looked.
         """
         own = pixels[window, date]
         others = seen[window] & ~functional.one_hot(date, seen.shape[1]).bool()
@@ -66,5 +67,6 @@ class DateExchange(nn.Module):
         x = self.entry(torch.cat([own, heard / count[:, None, None, None]], 1))
         coarse = self.coarse(self.down(functional.gelu(x)))
         x = x + functional.interpolate(self.up(coarse), scale_factor=2.0, mode="nearest")
-        more: Tensor = self.out(functional.gelu(self.merge(x)))
-        return own + more
+        more = self.out(functional.gelu(self.merge(x)))
+        looked: Tensor = seen[window, date].to(more.dtype)
+        return own + more * looked[:, None, None, None]

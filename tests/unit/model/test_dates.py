@@ -73,3 +73,8 @@ def test_a_date_alone_hears_nothing_of_others(pixels: Tensor) -> None:
     module = exchange(learnt=True)
     alone = ask(module, pixels, [[1], []], 1)
     assert torch.equal(alone, ask(module, pixels[:, 1:2], [[0], []], 0))
+
+
+def test_a_date_without_an_image_hears_nothing(pixels: Tensor) -> None:
+    pixels[0, 1] = 0
+    assert not ask(exchange(learnt=True), pixels, [[0, 2, 3], []], 1).any()
