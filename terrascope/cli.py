@@ -303,7 +303,7 @@ def train(
     ] = "vegetation loss",
     folds: Annotated[int, typer.Option(help="Of the cross-validation; 0 leaves it out.")] = 5,
     block_km: Annotated[float, typer.Option(help="Side of a block that is held out whole.")] = 5.0,
-    steps: Annotated[int, typer.Option(help="Of each fine-tuning.", min=1)] = 600,
+    steps: Annotated[int, typer.Option(help="Of each fine-tuning.", min=1)] = 1200,
 ) -> None:
     """Train a model by a recipe, or fine-tune one on your own masks."""
     from terrascope.progress import report_progress, shown

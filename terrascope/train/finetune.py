@@ -82,7 +82,7 @@ class FineTuning:
     start: str
     name: str = "vegetation loss"
     dates: DatePair = (0, 1)
-    steps: int = 600
+    steps: int = 1200
     rate: float | None = None
     batch: int = 8
     window_px: int = 128
