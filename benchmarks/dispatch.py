@@ -44,7 +44,7 @@ from terrascope.geo.projection import unproject_from_zone
 from terrascope.geo.tiles import TILE_M, Tile, Zone
 from terrascope.kernels.screen import OPTICAL_BANDS
 from terrascope.model.stacks import Window
-from terrascope.monitor.reason.dispatch import reason_batch
+from terrascope.monitor.reason.dispatch import reason_batch, tiles_per_commit
 from terrascope.monitor.reason.fold import CHANNELS
 from terrascope.monitor.reason.inference import Loader, MicroBatches, load_reasoner
 from terrascope.monitor.reason.plan import (
@@ -82,7 +82,7 @@ class Place:
         return {tile: f"screen-{tile}" for tile in self.plan.tiles}
 
 
-def write_place(folder: Path, n_tiles: int, resolution_m: int, batch: int = 25) -> Place:
+def write_place(folder: Path, n_tiles: int, resolution_m: int, batch: int = 32) -> Place:
     """Write cubes of both months and a screen whose scores are spread evenly."""
     store = Store.open(str(folder / "cube"))
     bands = tuple(OPTICAL_BANDS)
@@ -142,7 +142,8 @@ def reason_all(
     chosen = choose_windows(plan, settings, place.store, executor)
     keys = reason_keys(plan, settings, place.keys, chosen)
     fused = model_plan(plan)
-    for tiles in pending_reason(fused, place.store, keys).values():
+    joined = tiles_per_commit(executor)
+    for tiles in pending_reason(fused, place.store, keys, at_least=joined).values():
         reason_batch(
             plan, settings, tiles, place.store, executor, keys=keys, chosen=chosen, loader=loader
         )
@@ -260,9 +261,9 @@ def sleeping(seconds: float, side: int) -> Loader:
 
 def workers(folder: Path) -> None:
     """Compare eight workers with one."""
-    place = write_place(folder, 96, 120, batch=32)
+    place = write_place(folder, 256, 120)
     found = {}
-    for count in (1, 8):
+    for count in (8, 1):
         with cluster(count) as executor:
             settings = settings_of(32, budget="all", micro_batch=8, weights=f"sleep-{count}")
             found[count] = reason_all(place, settings, executor, sleeping(0.5, 32))[1]

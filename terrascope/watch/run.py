@@ -193,8 +193,10 @@ class MonitorRun(Outset):
         Returns
         -------
         batches : list of int
-            Indices in the screen's plan; none without a model.
+            Indices in the screen's plan, of batches joined for the workers that are there; none
+            without a model.
         """
+        from terrascope.monitor.reason.dispatch import tiles_per_commit
         from terrascope.monitor.reason.fusion import fusion_of
         from terrascope.monitor.reason.plan import choose_windows, pending_reason, reason_keys
 
@@ -209,7 +211,8 @@ class MonitorRun(Outset):
         with self._stage("reason") as count:
             chosen = choose_windows(plan, settings, self.store, executor)
             keys = reason_keys(plan, settings, self._judged_keys(), chosen)
-            left = pending_reason(self.map_plan, self.store, keys)
+            joined = tiles_per_commit(executor)
+            left = pending_reason(self.map_plan, self.store, keys, at_least=joined)
             todo = sum(len(tiles) for tiles in left.values())
             count(planned=len(plan.tiles), skipped=len(plan.tiles) - todo)
         self._to_reason = _ToReason(settings, chosen, keys, left)

@@ -8,6 +8,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from terrascope.cube.executor import DaskExecutor, Executor, ThreadExecutor
 from terrascope.errors import ConfigError
 from terrascope.geo.tiles import Tile
@@ -24,8 +26,17 @@ from terrascope.store.schema import result_schema
 if TYPE_CHECKING:
     from terrascope.store.repository import Store
 
-__all__ = ["Audit", "audit_of", "audit_text", "reason_batch", "reasoning_workers"]
+__all__ = [
+    "Audit",
+    "audit_of",
+    "audit_text",
+    "reason_batch",
+    "reasoning_workers",
+    "tiles_per_commit",
+]
 
+_TILES_PER_WORKER = 32
+"""Of one commit: as many as a batch of the plan holds, so that it takes as long as with one."""
 _COMING_BACK_S = 30.0
 """A worker that ended is started again within this time."""
 
@@ -86,12 +97,34 @@ def reasoning_workers(executor: Executor) -> Executor:
     return ThreadExecutor(1)
 
 
+def tiles_per_commit(executor: Executor) -> int:
+    """Return how many tiles should be committed together: more, where more workers share them.
+
+    Parameters
+    ----------
+    executor : Executor
+        Threads or a cluster.
+
+    Returns
+    -------
+    tiles : int
+        At least; see `terrascope.monitor.reason.plan.pending_reason`.
+    """
+    slots = _slots(executor) if isinstance(executor, DaskExecutor) else 1
+    return _TILES_PER_WORKER * max(slots, 1)
+
+
+def _slots(executor: DaskExecutor) -> int:
+    """Count the units of the resource, of all workers."""
+    workers = executor.client.scheduler_info(n_workers=-1)["workers"].values()
+    return sum(int(worker.get("resources", {}).get("GPU", 0)) for worker in workers)
+
+
 def _wait_for_workers(executor: DaskExecutor) -> bool:
     """Wait until a worker declares the resource; False where none does."""
     end = time.monotonic() + _COMING_BACK_S
     while True:
-        workers = executor.client.scheduler_info(n_workers=-1)["workers"].values()
-        if any(worker.get("resources", {}).get("GPU", 0) >= 1 for worker in workers):
+        if _slots(executor):
             return True
         if time.monotonic() > end:
             return False
@@ -148,9 +181,11 @@ def reason_batch(
     shared = dated_plan(dataclasses.replace(plan, batches=()), frozen, zone)
     with store.begin() as write:
         fork = write.fork()
+        # What takes longest begins first, so that few wait for the last.
+        ordered = sorted(tiles, key=lambda tile: -np.count_nonzero(chosen[tile].ask))
         calls = (
             (shared, settings, tile, keys[tile], chosen[tile], frozen, fork, group, loader)
-            for tile in tiles
+            for tile in ordered
         )
         workers = reasoning_workers(executor)
         written = list(workers.run(reason_tile, calls, give_up=give_up_tile))

@@ -275,9 +275,9 @@ def reason_keys(
 
 
 def pending_reason(
-    plan: ScreenPlan, store: Store, keys: Mapping[Tile, str]
+    plan: ScreenPlan, store: Store, keys: Mapping[Tile, str], *, at_least: int = 1
 ) -> dict[int, tuple[Tile, ...]]:
-    """Return the tiles whose map is missing, out of date or failed.
+    """Return the tiles whose map is missing, out of date or failed, as they are committed.
 
     Parameters
     ----------
@@ -287,11 +287,15 @@ def pending_reason(
         Holds the ledgers.
     keys : mapping of Tile to str
         From `reason_keys`.
+    at_least : int
+        Tiles of one commit: batches of a zone are joined up to it, for at the end of each the
+        workers wait for the slowest. What comes out does not hang on it.
 
     Returns
     -------
     tiles : dict of int to tuple of Tile
-        By batch of the plan, in order; batches without one are left out.
+        By the last batch of the plan that they belong to, in order; batches without a tile are
+        left out.
     """
     zones = {tile.zone for tile in plan.tiles}
     done = {zone: store.records(plan.result_group(zone)) for zone in zones}
@@ -300,11 +304,16 @@ def pending_reason(
         record = done[tile.zone].get((tile.id, 0))
         return record is not None and record.done and record.key == keys[tile]
 
-    left = {
-        index: tuple(tile for tile in batch if not is_done(tile))
-        for index, batch in enumerate(plan.batches)
-    }
-    return {index: tiles for index, tiles in left.items() if tiles}
+    found: dict[int, tuple[Tile, ...]] = {}
+    for index, batch in enumerate(plan.batches):
+        left = tuple(tile for tile in batch if not is_done(tile))
+        if not left:
+            continue
+        last = max(found, default=-1)
+        if found and len(found[last]) < at_least and found[last][0].zone == left[0].zone:
+            left = found.pop(last) + left
+        found[index] = left
+    return found
 
 
 def _score_tile(

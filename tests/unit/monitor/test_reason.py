@@ -277,6 +277,24 @@ def test_done_tiles_are_not_done_again_and_failed_ones_are(
     assert not set(again.values()) & set(keys.values())
 
 
+@pytest.mark.parametrize(
+    ("at_least", "sizes"), [(1, [3] * 4), (4, [6, 6]), (7, [9, 3]), (99, [12])]
+)
+def test_batches_are_joined_in_order(
+    base: Screened, small_cube: SmallCube, at_least: int, sizes: list[int]
+) -> None:
+    tiles = small_cube.tiles[:12]
+    batches = tuple(tiles[n : n + 3] for n in range(0, 12, 3))
+    plan = dataclasses.replace(model_plan(base.plan), batches=batches)
+    keys = {tile: f"never-{tile}" for tile in tiles}
+    left = pending_reason(plan, base.store, keys, at_least=at_least)
+    assert [len(some) for some in left.values()] == sizes
+    assert tuple(tile for some in left.values() for tile in some) == tiles
+    assert max(left) == len(batches) - 1
+    for index, some in left.items():
+        assert some[-1] in batches[index]
+
+
 def test_out_of_memory_goes_on_with_smaller_batches(base: Screened, small_cube: SmallCube) -> None:
     sizes: list[int] = []
 
