@@ -141,11 +141,11 @@ def fit_answer_confidence(
     n = len(names)
     penalty = np.array([0.0, 0.1, 0.1, 1.0, *[2.0] * n, *[2.0] * n])
     weights = _logistic(inputs, np.asarray(right, np.float64)[said], penalty).tolist()
-    return AnswerConfidence(
-        *weights[:4],
-        kinds=dict(zip(names, weights[4 : 4 + n], strict=True)),
-        supports=dict(zip(names, weights[4 + n :], strict=True)),
+    base, of_letter, of_support, unsupported, *of_kinds = weights
+    kinds_of, supports = (
+        dict(zip(names, part, strict=True)) for part in (of_kinds[:n], of_kinds[n:])
     )
+    return AnswerConfidence(base, of_letter, of_support, unsupported, kinds_of, supports)
 
 
 def _logistic(

@@ -67,6 +67,7 @@ class DateExchange(nn.Module):
         x = self.entry(torch.cat([own, heard / count[:, None, None, None]], 1))
         coarse = self.coarse(self.down(functional.gelu(x)))
         x = x + functional.interpolate(self.up(coarse), scale_factor=2.0, mode="nearest")
-        more = self.out(functional.gelu(self.merge(x)))
-        looked: Tensor = seen[window, date].to(more.dtype)
-        return own + more * looked[:, None, None, None]
+        more: Tensor = self.out(functional.gelu(self.merge(x)))
+        looked = seen[window, date].to(more.dtype)
+        heard_of: Tensor = own + more * looked[:, None, None, None]
+        return heard_of
