@@ -16,7 +16,7 @@ from terrascope.errors import ConfigError
 from terrascope.geo.tiles import Tile
 from terrascope.kernels.pooling import LogOddsPool
 from terrascope.monitor.reason import dispatch
-from terrascope.monitor.reason.dispatch import reason_batch, reasoning_workers
+from terrascope.monitor.reason.dispatch import reason_batch, reasoning_workers, tiles_per_commit
 from terrascope.monitor.reason.fusion import fusion_of
 from terrascope.monitor.reason.inference import Loader, load_reasoner
 from terrascope.monitor.reason.plan import (
@@ -144,9 +144,9 @@ def test_workers_and_their_deaths_change_nothing(
         ) as cluster,
         distributed.Client(cluster) as client,
     ):
-        together = reason_all(
-            small_cube, nano, "together", DaskExecutor(client), loader=dying(str(flag))
-        )
+        executor = DaskExecutor(client)
+        assert tiles_per_commit(executor) == 2 * tiles_per_commit(ThreadExecutor(1))
+        together = reason_all(small_cube, nano, "together", executor, loader=dying(str(flag)))
     assert flag.exists()
     for name, layer in alone.items():
         np.testing.assert_array_equal(together[name], layer, err_msg=name)
