@@ -10,12 +10,13 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
+import torch
 from torch import Tensor
 
 from terrascope.model.cache import History
 from terrascope.model.windows import Windows
 
-__all__ = ["OPTICAL", "RADAR", "Backbone", "Encoded", "MaskPrompts"]
+__all__ = ["OPTICAL", "RADAR", "Backbone", "Encoded", "MaskPrompts", "ranks"]
 
 OPTICAL, RADAR = 0, 1
 """Index of a sensor on the S axis of tensors."""
@@ -162,3 +163,24 @@ class Backbone(Protocol):
         logits : Tensor of float, shape (M, H, W)
             On the pixels of the window, before the temperature.
         """
+
+
+def ranks(place: Tensor, counts: Tensor) -> Tensor:
+    """Give the members of each group numbers.
+
+    Parameters
+    ----------
+    place : Tensor of int64, shape (M,)
+        Group of every member.
+    counts : Tensor of int64, shape (G,)
+        Members of every group, as `torch.unique` gives them with `place`.
+
+    Returns
+    -------
+    rank : Tensor of int64, shape (M,)
+        From 0 in each group, in the order of the members.
+    """
+    rank = torch.empty_like(place)
+    first = (counts.cumsum(0) - counts).repeat_interleave(counts)
+    rank[place.argsort(stable=True)] = torch.arange(len(place), device=place.device) - first
+    return rank

@@ -30,7 +30,7 @@ from terrascope.train.checkpoints import (
     save_checkpoint,
 )
 from terrascope.train.naming import NamedMasks, TextAlone, TraceIds
-from terrascope.train.objective import TERMS, TrainingBatch, count_terms, shared_loss
+from terrascope.train.objective import TERMS, Placed, TrainingBatch, count_terms, shared_loss
 from terrascope.train.optimization import (
     WeightMean,
     clip_gradients,
@@ -228,8 +228,9 @@ class Trainer:
         accelerator, config = self.accelerator, self.model.config
         set_rate(optimizer, rate := learning_rate(stage, step))
         start = time.perf_counter()
-        own = [next(batches) for _ in range(stage.batches // accelerator.num_processes)]
+        made = [next(batches) for _ in range(stage.batches // accelerator.num_processes)]
         waited = time.perf_counter() - start
+        own = [Placed.of(batch, accelerator.device) for batch in made]
         counts = torch.stack([count_terms(batch, config) for batch in own])
         total = self._sum(counts.sum(0))
         sums = torch.zeros(len(TERMS) + 1, dtype=torch.float64)
@@ -242,11 +243,11 @@ class Trainer:
             with contextlib.nullcontext() if last else accelerator.no_sync(wrapped):
                 with computing(accelerator.device, self.precision):
                     output = wrapped(
-                        batch.windows.to(accelerator.device),
+                        batch.windows,
                         batch.queries,
-                        truth=batch.truth.to(accelerator.device),
-                        truth_valid=batch.truth_valid.to(accelerator.device),
-                        injected=batch.injected.to(accelerator.device),
+                        truth=batch.truth,
+                        truth_valid=batch.truth_valid,
+                        injected=batch.injected,
                         shared=True,
                     )
                 loss = shared_loss(output.terms, config, counts[number], total)

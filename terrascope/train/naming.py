@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from terrascope.model.backbone import MaskPrompts
+from terrascope.model.backbone import MaskPrompts, ranks
 from terrascope.model.losses import LossTerms, contrastive_loss, language_loss, mask_losses
 from terrascope.model.modeling_terrascope import TerrascopeModel
 from terrascope.model.sequences import Layout, Query, by_length, lay_out
@@ -302,9 +302,10 @@ def name_states(model: TerrascopeModel, names: Sequence[Sequence[int]]) -> Tenso
         Means of the words' embeddings, scaled to the norm of a state.
     """
     device = model.device
-    states = torch.stack(
-        [model.backbone.embed(torch.tensor(name, device=device)).mean(0) for name in names]
-    )
+    numbers: dict[tuple[int, ...], int] = {}
+    which = [numbers.setdefault(tuple(name), len(numbers)) for name in names]
+    each = [model.backbone.embed(torch.tensor(name, device=device)).mean(0) for name in numbers]
+    states = torch.stack(each)[torch.tensor(which, device=device)]
     return functional.rms_norm(states, states.shape[-1:])
 
 
@@ -328,23 +329,24 @@ def competition(logits: Tensor, truth: Tensor, valid: Tensor, dates: Tensor) -> 
         dates "none of them" competes too, with a logit of 0; on one date, pixels that belong to
         none of the masks do not count.
     """
-    losses = [logits.float().sum() * 0]
-    for group in torch.unique(dates, dim=0):
-        members = (dates == group).all(1)
-        scores, there = logits[members].float(), truth[members]
-        if len(scores) < 2:
-            continue
-        known = valid[members].all(0)
-        if group[1] < 0:
-            known = known & there.any(0)
-        else:
-            scores = torch.cat([scores, torch.zeros_like(scores[:1])])
-            there = torch.cat([there, ~there.any(0, keepdim=True)])
-        if known.any():
-            wrong = scores.logsumexp(0) - (scores * there).sum(0)
-            weight = 1.0 if group[1] < 0 else _CHANGE_WEIGHT
-            losses.append(weight * (wrong * known).sum() / known.sum())
-    return torch.stack(losses).sum() / max(len(losses) - 1, 1)
+    groups, place, counts = torch.unique(dates, dim=0, return_inverse=True, return_counts=True)
+    pair = groups[:, 1] >= 0
+    rank = ranks(place, counts)
+    shape = (len(groups), int(counts.max()) + 1 if len(groups) else 1, *logits.shape[-2:])
+    score = logits.new_full(shape, -torch.inf, dtype=torch.float32)
+    score[:, -1] = torch.where(pair, 0.0, -torch.inf)[:, None, None]
+    score = score.index_put((place, rank), logits.float())
+    named = truth.new_zeros(shape).index_put((place, rank), truth)
+    judged = valid.new_ones(shape).index_put((place, rank), valid)
+    any_name = named.any(1)
+    named[:, -1] = pair[:, None, None] & ~any_name
+    known = judged.all(1) & (any_name | pair[:, None, None]) & (counts > 1)[:, None, None]
+    wrong = score.logsumexp(1) - torch.where(named, score, 0.0).sum(1)
+    pixels = known.flatten(1).sum(1)
+    means = torch.where(known, wrong, 0.0).flatten(1).sum(1) / pixels.clamp(min=1)
+    weight = torch.where(pair, _CHANGE_WEIGHT, 1.0)
+    loss: Tensor = (weight * means).sum() / (pixels > 0).sum().clamp(min=1)
+    return loss
 
 
 def mask_names(response: Sequence[int], seg: int, ids: TraceIds) -> list[list[int]]:

@@ -21,6 +21,7 @@ from terrascope.model.windows import Windows
 
 __all__ = [
     "TERMS",
+    "Placed",
     "TrainingBatch",
     "count_terms",
     "observed_pixels",
@@ -54,6 +55,51 @@ class TrainingBatch(Protocol):
     @property
     def injected(self) -> Tensor:
         """Masks whose tokens are injected, bool, shape (K, H, W); empty ones for none."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Placed:
+    """A batch on a device; fields as of `TrainingBatch`.
+
+    Parameters
+    ----------
+    windows : Windows
+        B windows.
+    queries : sequence of Query
+        R questions with responses.
+    truth, truth_valid, injected : Tensor of bool, shape (K, H, W)
+        Of the masks.
+    """
+
+    windows: Windows
+    queries: Sequence[Query]
+    truth: Tensor
+    truth_valid: Tensor
+    injected: Tensor
+
+    @classmethod
+    def of(cls, batch: TrainingBatch, device: torch.device) -> Placed:
+        """Bring a batch onto a device.
+
+        Parameters
+        ----------
+        batch : TrainingBatch
+            Anywhere.
+        device : torch.device
+            Where it is wanted.
+
+        Returns
+        -------
+        placed : Placed
+            There; what was there before is not copied.
+        """
+        return cls(
+            batch.windows.to(device, non_blocking=True),
+            batch.queries,
+            batch.truth.to(device, non_blocking=True),
+            batch.truth_valid.to(device, non_blocking=True),
+            batch.injected.to(device, non_blocking=True),
+        )
 
 
 def observed_pixels(batch: TrainingBatch) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from terrascope.model.modeling_terrascope import TerrascopeModel, TerrascopeOutput
 from terrascope.train.naming import NamedOutput, TextOutput
-from terrascope.train.objective import TERMS, TrainingBatch, count_terms, observed_pixels
+from terrascope.train.objective import TERMS, Placed, TrainingBatch, count_terms, observed_pixels
 
 __all__ = ["Tally", "answer_positions", "mask_ious", "validate"]
 
@@ -150,7 +150,8 @@ def validate(
     """
     tally = Tally((*TERMS, *SCORES))
     with evaluating(model):
-        for batch in batches:
+        for made in batches:
+            batch = Placed.of(made, model.device)
             output = (model if runs is None else runs)(
                 batch.windows,
                 batch.queries,

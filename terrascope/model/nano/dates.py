@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from terrascope.model.nano.layers import ZeroConv
+from terrascope.model.nano.layers import ZeroConv, even_count, filled
 from terrascope.model.nano.vision import ConvBlock
 
-__all__ = ["DateExchange"]
+__all__ = ["DateExchange", "of_dates"]
 
 
 class DateExchange(nn.Module):
@@ -56,18 +56,43 @@ class DateExchange(nn.Module):
             The order of the other dates does not matter. A date without an image hears nothing:
             nothing can be said of ground on a day that nobody looked.
         """
-        own = pixels[window, date]
+        asked = len(date)
+        count = even_count(asked, date.device)
+        window, date = filled(window, count), filled(date, count)
+        own = of_dates(pixels, window, date)
         others = seen[window] & ~functional.one_hot(date, seen.shape[1]).bool()
         asking, other = others.nonzero().unbind(1)  # every pair of a date and another one
-        said, mine = pixels[window[asking], other], own[asking]
+        pairs = len(asking)
+        count = even_count(pairs, date.device)
+        who, whom = filled(asking, count), filled(other, count)
+        said = of_dates(pixels, window[who], whom)
+        mine = own.index_select(0, who)
         weight = torch.sigmoid(self.gate(torch.cat([mine, said, mine * said], 1)))
-        message = weight * self.value(said)
-        count = others.sum(1).clamp(min=1).to(message.dtype)
+        message = (weight * self.value(said))[:pairs]
+        number = others.sum(1).clamp(min=1).to(message.dtype)
         heard = torch.zeros_like(own, dtype=message.dtype).index_add(0, asking, message)
-        x = self.entry(torch.cat([own, heard / count[:, None, None, None]], 1))
+        x = self.entry(torch.cat([own, heard / number[:, None, None, None]], 1))
         coarse = self.coarse(self.down(functional.gelu(x)))
         x = x + functional.interpolate(self.up(coarse), scale_factor=2.0, mode="nearest")
         more: Tensor = self.out(functional.gelu(self.merge(x)))
         looked = seen[window, date].to(more.dtype)
         heard_of: Tensor = own + more * looked[:, None, None, None]
-        return heard_of
+        return heard_of[:asked]
+
+
+def of_dates(pixels: Tensor, window: Tensor, date: Tensor) -> Tensor:
+    """Take dates of windows, some of them several times.
+
+    Parameters
+    ----------
+    pixels : Tensor, shape (B, T, ...)
+        Of every date.
+    window, date : Tensor of int64, shape (G,)
+        Which ones.
+
+    Returns
+    -------
+    taken : Tensor, shape (G, ...)
+        Its gradient is added up in place; that of indexing sorts first, which takes a GPU long.
+    """
+    return pixels.flatten(0, 1).index_select(0, window * pixels.shape[1] + date)

@@ -17,6 +17,8 @@ __all__ = [
     "ZeroConv",
     "attend",
     "causal_bias",
+    "even_count",
+    "filled",
     "mask_bias",
     "rotary",
     "rotate",
@@ -154,6 +156,48 @@ def mask_bias(mask: Tensor, like: Tensor) -> Tensor:
     if mask.dtype is not torch.bool:
         return mask.to(like.dtype)
     return like.new_zeros(mask.shape).masked_fill_(~mask, -torch.inf)
+
+
+_EVEN = 32
+
+
+def even_count(count: int, device: torch.device) -> int:
+    """Return to how many images a batch of convolutions is filled up.
+
+    Parameters
+    ----------
+    count : int
+        Images.
+    device : torch.device
+        Where they are.
+
+    Returns
+    -------
+    filled : int
+        On a GPU the next multiple of 32: cuDNN plans a convolution anew, which can take longer
+        than running it, for every size that it has not met. Elsewhere as many as there are.
+    """
+    return count if device.type == "cpu" else -(-count // _EVEN) * _EVEN
+
+
+def filled(rows: Tensor, count: int) -> Tensor:
+    """Fill a batch up.
+
+    Parameters
+    ----------
+    rows : Tensor, shape (N, ...)
+        Its beginning.
+    count : int
+        N or more.
+
+    Returns
+    -------
+    rows : Tensor, shape (count, ...)
+        Zeros behind the first N.
+    """
+    if count == len(rows):
+        return rows
+    return torch.cat([rows, rows.new_zeros(count - len(rows), *rows.shape[1:])])
 
 
 class ZeroConv(nn.Conv2d):

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from terrascope.model.backbone import MaskPrompts
+from terrascope.model.backbone import MaskPrompts, ranks
 from terrascope.model.configuration_terrascope import NanoConfig
-from terrascope.model.nano.dates import DateExchange
-from terrascope.model.nano.layers import CrossAttention, GatedMLP, RMSNorm
+from terrascope.model.nano.dates import DateExchange, of_dates
+from terrascope.model.nano.layers import CrossAttention, GatedMLP, RMSNorm, even_count, filled
 from terrascope.model.nano.vision import ConvBlock
 
 __all__ = ["MaskDecoder", "SensorFusion"]
@@ -147,16 +147,18 @@ class MaskDecoder(nn.Module):
         """Return what masks of a group are read from, shape (G, P, H, W)."""
         pair = groups.before >= 0
         single, double = (~pair).nonzero()[:, 0], pair.nonzero()[:, 0]
-        seen = pixels[groups.window, groups.date]
+        seen = of_dates(pixels, groups.window, groups.date)
         if len(single):
             where = groups.window[single], groups.date[single]
             seen = seen.index_put((single,), self.dates(pixels, present.any(-1), *where))
         if not len(double):
             return seen
-        earlier = pixels[groups.window[double], groups.before[double]]
-        both = torch.cat([earlier, pixels[groups.window[double], groups.date[double]]], 1)
+        count = even_count(len(double), double.device)
+        wanted = (groups.window, groups.before, groups.date)
+        window, before, date = (filled(numbers[double], count) for numbers in wanted)
+        both = torch.cat([of_dates(pixels, window, before), of_dates(pixels, window, date)], 1)
         # Channels of both dates; the same weights of opposite sign are a difference.
-        return seen.index_put((double,), self.change(self.difference(both)))
+        return seen.index_put((double,), self.change(self.difference(both))[: len(double)])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -184,9 +186,7 @@ class _Groups:
     def of(cls, prompts: MaskPrompts) -> _Groups:
         keys = torch.stack([prompts.window, prompts.before, prompts.date], 1)
         groups, place, counts = torch.unique(keys, dim=0, return_inverse=True, return_counts=True)
-        rank = torch.empty_like(place)
-        first = (counts.cumsum(0) - counts).repeat_interleave(counts)
-        rank[place.argsort(stable=True)] = torch.arange(len(place), device=place.device) - first
+        rank = ranks(place, counts)
         window, before, date = groups.unbind(1)
         return cls(window, before, date, place, rank, counts.tolist())
 

@@ -10,7 +10,7 @@ from terrascope.model.backbone import OPTICAL, RADAR, Encoded, MaskPrompts
 from terrascope.model.cache import History
 from terrascope.model.configuration_terrascope import NanoConfig
 from terrascope.model.nano.language import NanoLanguageModel
-from terrascope.model.nano.layers import RMSNorm
+from terrascope.model.nano.layers import RMSNorm, even_count, filled
 from terrascope.model.nano.masks import MaskDecoder, SensorFusion
 from terrascope.model.nano.vision import BandStem, Pyramid, Surroundings
 from terrascope.model.windows import Windows
@@ -114,10 +114,18 @@ class NanoBackbone(nn.Module):
         self, stem: BandStem, images: Tensor, valid: Tensor, context: Tensor
     ) -> list[tuple[Tensor, Tensor, Tensor]]:
         """Run one sensor's images through the pyramid, a few at a time on a processor."""
-        few = images.device.type == "cpu" and not torch.is_grad_enabled()
-        step = IMAGES_PER_STEP if few else max(len(images), 1)
-        parts = [slice(start, start + step) for start in range(0, max(len(images), 1), step)]
-        return [self.pyramid(stem(images[at], valid[at]), context[at]) for at in parts]
+        real, device = len(images), images.device
+        count = even_count(real, device)
+        images, valid, context = (filled(part, count) for part in (images, valid, context))
+        few = device.type == "cpu" and not torch.is_grad_enabled()
+        step = IMAGES_PER_STEP if few else max(count, 1)
+        looks = []
+        for start in range(0, max(count, 1), step):
+            at = slice(start, start + step)
+            cells, content, pixels = self.pyramid(stem(images[at], valid[at]), context[at])
+            left = max(real - start, 0)
+            looks.append((cells[:left], content[:left], pixels[:left]))
+        return looks
 
     def embed(self, ids: Tensor) -> Tensor:
         """Embed text tokens.

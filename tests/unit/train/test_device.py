@@ -1,0 +1,71 @@
+"""A step of every stage away from the processor: all that meets is in one place, losses agree."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+
+import pytest
+import torch
+
+from terrascope.train.building import answer_ids, build_model, trace_ids
+from terrascope.train.naming import NamedMasks, TextAlone
+from terrascope.train.objective import Placed, count_terms, shared_loss
+from terrascope.train.recipe import read_recipe
+from terrascope.train.settings import Stage
+from terrascope.train.sources import open_source
+from terrascope.train.validation import validate
+
+from .elsewhere import DEVICE, Elsewhere, elsewhere
+
+STAGES = [
+    Stage("named", "segmentation", 1, 1e-3, batch=2, window_px=32, named=True, samples=16, dates=3),
+    Stage("text", "language", 1, 1e-3, batch=3, window_px=16),
+    Stage("whole", "cot", 1, 1e-3, batch=2, window_px=32, samples=2, dates=2),
+]
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
+def test_a_step_stays_on_the_device_of_the_model(stage: Stage) -> None:
+    recipe = dataclasses.replace(read_recipe("smoke"), window_px=stage.window_px)
+    model, tokenizer, _ = build_model(recipe)
+    ids, config = trace_ids(tokenizer), model.config
+    runs = {"named": NamedMasks(model, ids), "text": TextAlone(model, ids)}.get(stage.name, model)
+    batch = next(open_source(recipe, tokenizer)(stage, split="train", start=0, stride=1))
+    scores, losses, norms = [], [], []
+    for device in (torch.device("cpu"), DEVICE):
+        with contextlib.ExitStack() as played:
+            if device == DEVICE:
+                played.enter_context(elsewhere())
+                model.to(device)
+                assert isinstance(next(model.parameters()), Elsewhere)
+            placed = Placed.of(batch, device)
+            counts = count_terms(placed, config).cpu()
+            output = runs(
+                placed.windows,
+                placed.queries,
+                truth=placed.truth,
+                truth_valid=placed.truth_valid,
+                injected=placed.injected,
+                shared=True,
+            )
+            loss = shared_loss(output.terms, config, counts, counts)
+            model.zero_grad()
+            loss.backward()
+            losses.append(float(loss.detach()))
+            slopes = [p.grad.square().sum() for p in model.parameters() if p.grad is not None]
+            norms.append(sum(float(slope) for slope in slopes) ** 0.5)
+            scores.append(validate(model, [batch], answer_ids(tokenizer), runs).means())
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+    assert norms[1] == pytest.approx(norms[0], rel=1e-2)
+    assert norms[0] > 0
+    assert scores[1] == pytest.approx(scores[0], rel=1e-3, abs=1e-3)
+
+
+def test_what_was_not_moved_is_found() -> None:
+    with elsewhere():
+        there = torch.ones(3).to(DEVICE)
+        assert float((there + 1).sum()) == 6
+        assert torch.equal(there.cpu(), torch.ones(3))
+        with pytest.raises(RuntimeError, match="two devices"):
+            there + torch.ones(3)
