@@ -65,6 +65,22 @@ class Batch:
     injected: Tensor
     samples: list[Sample]
 
+    def pin_memory(self) -> Batch:
+        """Copy the tensors to where a GPU fetches them from; torch's loader calls it.
+
+        Returns
+        -------
+        batch : Batch
+            In page-locked memory.
+        """
+        return dataclasses.replace(
+            self,
+            windows=self.windows.pin_memory(),
+            truth=self.truth.pin_memory(),
+            truth_valid=self.truth_valid.pin_memory(),
+            injected=self.injected.pin_memory(),
+        )
+
 
 def collate(
     items: Sequence[tuple[LabelledScene, Sequence[Sample]]],

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -29,9 +30,9 @@ from terrascope.data.tables import image_at
 from terrascope.data.views import View, cut, label_scene, turn
 from terrascope.model.processing_terrascope import TerrascopeProcessor
 from terrascope.sim.alterations import Alter
-from terrascope.sim.samples import sample_scene
+from terrascope.sim.samples import SceneSample, draw_count, sample_scene
 
-__all__ = ["SOURCES", "StreamSettings", "batch_at", "stream"]
+__all__ = ["SOURCES", "Renderings", "StreamSettings", "batch_at", "stream"]
 
 SOURCES = ("segmentation", "language", "cot")
 """Many masks per window and nothing injected; traces without images; questions with traces."""
@@ -67,7 +68,7 @@ class StreamSettings:
     render_px : int
         Side of what is rendered at once.
     dates : int or None
-        Of every scene; None for 1 to 4.
+        Of every scene; None for 1 to 4, drawn per batch: where all have as many, none is padded.
     view : View
         What is shown of a scene.
     choice : Choice
@@ -87,6 +88,11 @@ class StreamSettings:
     small : float
         Share of the windows with questions that are cut to half their side and padded: in a
         smaller window classes are of fewer parts, which some questions need.
+    rounds : int
+        Times that a scene is shown, each time in another view, turned and asked anew: rendering
+        takes most of the time of a batch.
+    block : int
+        Batches before what was shown is shown again.
     tables : Path or None
         Tables of `terrascope.data.build` to take the images from, best with their bands; new
         views, turns and questions are drawn in every round. None simulates every scene anew.
@@ -115,6 +121,8 @@ class StreamSettings:
     destroyed: float = 0.25
     changed: float = 0.0
     small: float = 0.25
+    rounds: int = 1
+    block: int = 1
     tables: Path | None = None
 
     def __post_init__(self) -> None:
@@ -123,7 +131,8 @@ class StreamSettings:
                 f"source {self.source!r}, injection {self.injection!r}: expected one of "
                 f"{SOURCES} and one of {INJECTIONS}"
             )
-        if min(self.windows, self.samples, self.masks) < 1 or self.window_px > self.render_px:
+        counts = (self.windows, self.samples, self.masks, self.rounds, self.block)
+        if min(counts) < 1 or self.window_px > self.render_px:
             raise ValueError(f"{self}: expected at least one of each, and windows that fit")
 
 
@@ -168,8 +177,44 @@ def stream(
     yield from loader
 
 
+class Renderings:
+    """Scenes of the present block, kept by a process for the rounds to come."""
+
+    def __init__(self) -> None:
+        self._block = -1
+        self._kept: dict[int, SceneSample] = {}
+
+    def get(self, block: int, number: int, make: Callable[[], SceneSample]) -> SceneSample:
+        """Return a scene, made only where it is not there.
+
+        Parameters
+        ----------
+        block : int
+            Its block; those of another are forgotten.
+        number : int
+            Of the scene.
+        make : callable
+            Renders it.
+
+        Returns
+        -------
+        sample : SceneSample
+            Not to be modified.
+        """
+        if block != self._block:
+            self._block, self._kept = block, {}
+        if number not in self._kept:
+            self._kept[number] = make()
+        return self._kept[number]
+
+
 def batch_at(
-    settings: StreamSettings, tokenizer: PreTrainedTokenizerBase, *, seed: int, number: int
+    settings: StreamSettings,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    seed: int,
+    number: int,
+    renderings: Renderings | None = None,
 ) -> Batch:
     """Make one batch of the stream.
 
@@ -183,6 +228,9 @@ def batch_at(
         Of everything.
     number : int
         Of the batch, from 0.
+    renderings : Renderings or None
+        What this process keeps for further rounds; None renders everything. The batch does not
+        depend on it.
 
     Returns
     -------
@@ -205,6 +253,10 @@ def batch_at(
             measured=settings.measured,
             window_px=settings.window_px,
         )
+    block, within = divmod(number, settings.block * settings.rounds)
+    first = block * settings.block + within % settings.block
+    dates = settings.dates or draw_count(np.random.default_rng((seed, first, 3)))
+    kept = renderings if renderings is not None and settings.rounds > 1 else Renderings()
     items: list[tuple[LabelledScene, list[Sample]]] = []
     per_scene = (settings.render_px // settings.window_px) ** 2
     needed = -(-settings.windows // per_scene)
@@ -213,8 +265,10 @@ def batch_at(
         if len(items) >= settings.windows:
             break
         # Spare scenes come from far away, so that every scene of a round has its turn.
-        far = 0 if place < needed else _SPARE + number * most
-        for scene in _scenes(settings, seed, far + number * needed + place, rng):
+        far = 0 if place < needed else _SPARE + first * most
+        which = far + first * needed + place
+        raw = kept.get(block, which, partial(_raw, settings, seed, which, dates))
+        for scene in _scenes(settings, raw, rng):
             samples = _samples(settings, scene, rng)
             if samples and len(items) < settings.windows:
                 items.append((scene, samples))
@@ -231,23 +285,27 @@ def batch_at(
     )
 
 
-def _scenes(
-    settings: StreamSettings, seed: int, number: int, rng: np.random.Generator
-) -> list[LabelledScene]:
-    """Render or read a scene and cut it; nothing where none of it was observed."""
+def _raw(settings: StreamSettings, seed: int, number: int, dates: int) -> SceneSample:
+    """Render or read a scene; what happens in it follows from its number."""
     if settings.tables is not None:
-        raw = image_at(settings.tables, number, seed=seed).sample()
-    else:
-        happening = Alter.DEMOLITION if rng.random() < settings.destroyed else None
-        if happening is None and settings.changed and rng.random() < settings.changed:
-            happening = Alter(rng.choice([int(kind) for kind in Alter]))
-        raw = sample_scene(
-            int(np.random.SeedSequence((seed, number)).generate_state(1)[0]),
-            split=settings.split,
-            size=settings.render_px,
-            dates=settings.dates,
-            happening=happening,
-        )
+        return image_at(settings.tables, number, seed=seed).sample()
+    rng = np.random.default_rng((seed, number, 2))
+    happening = Alter.DEMOLITION if rng.random() < settings.destroyed else None
+    if happening is None and settings.changed and rng.random() < settings.changed:
+        happening = Alter(rng.choice([int(kind) for kind in Alter]))
+    return sample_scene(
+        int(np.random.SeedSequence((seed, number)).generate_state(1)[0]),
+        split=settings.split,
+        size=settings.render_px,
+        dates=dates,
+        happening=happening,
+    )
+
+
+def _scenes(
+    settings: StreamSettings, raw: SceneSample, rng: np.random.Generator
+) -> list[LabelledScene]:
+    """Show a scene and cut it; nothing where none of it was observed."""
     try:
         scene = label_scene(raw, view=settings.view, rng=rng)
     except ValueError:
@@ -295,6 +353,13 @@ class _Batches(Dataset[Batch]):
         self, settings: StreamSettings, tokenizer: PreTrainedTokenizerBase, seed: int
     ) -> None:
         self.settings, self.tokenizer, self.seed = settings, tokenizer, seed
+        self.renderings = Renderings()
 
     def __getitem__(self, number: int) -> Batch:
-        return batch_at(self.settings, self.tokenizer, seed=self.seed, number=number)
+        return batch_at(
+            self.settings,
+            self.tokenizer,
+            seed=self.seed,
+            number=number,
+            renderings=self.renderings,
+        )

@@ -28,7 +28,7 @@ from terrascope.sim.shots import (
 from terrascope.types import BoolArray, ChangeKind, FloatArray
 from terrascope.vocabulary import LAND_COVER
 
-__all__ = ["SceneSample", "sample_dates", "sample_scene"]
+__all__ = ["SceneSample", "draw_count", "sample_dates", "sample_scene"]
 
 _NATIVE_M = 10.0
 _MARGIN = 4  # pixels, at least: room for the blur, the phase of the 60 m grid, and speckle
@@ -196,6 +196,22 @@ def sample_scene(
             sample.radar[index] = shoot_radar(scenery, shot, shares, place.palette, chain, size)
     radar_dates = tuple(shot.radar.time.date() for shot in shots)
     return dataclasses.replace(sample, radar_dates=radar_dates)
+
+
+def draw_count(rng: np.random.Generator) -> int:
+    """Draw how many dates a window has, as `sample_scene` does where it is not told.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Of the draw.
+
+    Returns
+    -------
+    count : int
+        1 to 4, mostly 2.
+    """
+    return int(rng.choice(_COUNTS, p=_COUNT_WEIGHTS))
 
 
 def sample_dates(

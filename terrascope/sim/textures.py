@@ -183,15 +183,24 @@ def texture(
     """
     rng = np.random.default_rng(seed)
     spectrum = np.fft.rfft2(rng.standard_normal((size, size)))
+    spectrum *= _weight(size, pixel_m, slope, largest_m, smallest_m)
+    field = np.fft.irfft2(spectrum, s=(size, size))
+    field = (field - field.mean()) / field.std()
+    return Texture(field.astype(np.float32), pixel_m)
+
+
+@lru_cache(maxsize=16)
+def _weight(
+    size: int, pixel_m: float, slope: float, largest_m: float, smallest_m: float
+) -> NDArray[np.float64]:
+    """Return the amplitude of every wave of a power-law spectrum."""
     frequency = np.hypot(
         np.fft.fftfreq(size, pixel_m)[:, None], np.fft.rfftfreq(size, pixel_m)[None, :]
     )
     frequency[0, 0] = np.inf
-    weight = frequency ** (-slope / 2.0)
+    weight = np.asarray(frequency ** (-slope / 2.0))
     weight[(frequency < 1.0 / largest_m) | (frequency > 1.0 / smallest_m)] = 0.0
-    field = np.fft.irfft2(spectrum * weight, s=(size, size))
-    field = (field - field.mean()) / field.std()
-    return Texture(field.astype(np.float32), pixel_m)
+    return weight
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -206,8 +206,8 @@ def trace_ids(tokenizer: PreTrainedTokenizerBase) -> TraceIds:
     Returns
     -------
     ids : TraceIds
-        The first token of ``Image: t_1`` after a word, the end of figures, the name of any
-        change and the words of all names.
+        The first token of ``Image: t_1`` after a word, the end of figures, the names of any
+        change and of what is destroyed, and the words of all names.
     """
     word = LAND_COVER[0]
     indicator = token_ids(tokenizer, f"{word} {image_indicator(1)}")[
@@ -217,7 +217,7 @@ def trace_ids(tokenizer: PreTrainedTokenizerBase) -> TraceIds:
     return TraceIds(
         indicator,
         measured=SpecialIds.of(tokenizer).measure_end,
-        whole=(tuple(token_ids(tokenizer, ANY_CHANGE)),),
+        whole=tuple(tuple(token_ids(tokenizer, name)) for name in (ANY_CHANGE, DESTROYED)),
         words=frozenset(token for name in names for token in token_ids(tokenizer, name)),
     )
 

@@ -71,6 +71,9 @@ class Stage:
     changed : float
         Share of the scenes in which something is made to happen, of any kind alike; without,
         changes are as frequent as the simulator has them.
+    rounds : int
+        Times that each scene is shown, in other views and turned: with many processors in front
+        of a fast device, or few in all, rendering is what a run waits for.
     images : bool
         Whether the language model sees the images. Masks are decoded from them either way;
         without, a stage of masks alone takes a fraction of the time.
@@ -99,13 +102,14 @@ class Stage:
     absent: float = 0.25
     pairs: bool = True
     changed: float = 0.0
+    rounds: int = 1
     images: bool = True
     mean_decay: float | None = None
     weights: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _one_of(f"stages {self.name!r}: source", self.source, SOURCES)
-        for key in ("steps", "batch", "batches", "samples", "window_px"):
+        for key in ("steps", "batch", "batches", "samples", "window_px", "rounds"):
             at_least(f"stages {self.name!r}: {key}", getattr(self, key), 1)
         at_least(f"stages {self.name!r}: warmup", self.warmup, 0)
         if not self.rate > 0:

@@ -7,13 +7,14 @@ import itertools
 import zlib
 from collections.abc import Iterator
 
+import torch
 from torch.utils.data import DataLoader, Dataset
 from transformers import PreTrainedTokenizerBase
 
 from terrascope.data.batches import Batch
 from terrascope.data.finishing import Choice
 from terrascope.data.perturb import Perturbation
-from terrascope.data.stream import StreamSettings, batch_at
+from terrascope.data.stream import Renderings, StreamSettings, batch_at
 from terrascope.data.views import View
 from terrascope.model.sequences import Query
 from terrascope.train.loop import Source
@@ -24,6 +25,8 @@ __all__ = ["SimulatedSource", "open_source", "stream_settings", "without_images"
 
 _AHEAD = 3
 """Batches that each worker keeps ready."""
+_BLOCK = 240
+"""Batches of a round: as many workers as divide it meet their own scenes again."""
 _RENDERED_PX = 128
 """Smaller windows are cut out of renderings of this side: fields and rivers keep their size."""
 
@@ -76,6 +79,8 @@ def stream_settings(recipe: Recipe, stage: Stage, split: str) -> StreamSettings:
         absent=stage.absent,
         pairs=stage.pairs,
         changed=stage.changed,
+        rounds=stage.rounds if split == "train" else 1,
+        block=_BLOCK,
         window_px=stage.window_px,
         render_px=max(_RENDERED_PX, stage.window_px),
         dates=stage.dates,
@@ -126,13 +131,15 @@ class SimulatedSource:
             seed[0] * 2**32 + seed[1],
             images=stage.images,
         )
-        workers = self.recipe.workers if split == "train" else 0
+        workers = self.recipe.workers
+        ahead = _AHEAD if split == "train" else 1
         yield from DataLoader(
             made,
             batch_size=None,
             sampler=itertools.count(start, stride),
             num_workers=workers,
-            prefetch_factor=_AHEAD if workers else None,
+            prefetch_factor=ahead if workers else None,
+            pin_memory=bool(workers) and torch.cuda.is_available(),
         )
 
 
@@ -166,9 +173,16 @@ class _Numbered(Dataset[Batch]):
         images: bool,
     ) -> None:
         self.settings, self.tokenizer, self.seed, self.images = settings, tokenizer, seed, images
+        self.renderings = Renderings()
 
     def __getitem__(self, number: int) -> Batch:
-        batch = batch_at(self.settings, self.tokenizer, seed=self.seed, number=number)
+        batch = batch_at(
+            self.settings,
+            self.tokenizer,
+            seed=self.seed,
+            number=number,
+            renderings=self.renderings,
+        )
         if self.images:
             return batch
         return dataclasses.replace(batch, queries=[without_images(q) for q in batch.queries])

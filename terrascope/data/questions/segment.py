@@ -7,7 +7,7 @@ import numpy as np
 from terrascope.data.facts import Facts, Named
 from terrascope.data.finishing import Choice, steps_of
 from terrascope.data.samples import Sample, indicator_of
-from terrascope.data.scenes import ANY_CHANGE
+from terrascope.data.scenes import ANY_CHANGE, DESTROYED
 from terrascope.data.wording import ask
 from terrascope.model.answers import TextAnswer
 from terrascope.model.forms import Form
@@ -33,14 +33,15 @@ def all_masks(facts: Facts) -> list[Named]:
     Returns
     -------
     masks : list of Named
-        All classes on all dates, all kinds of change and any change between all labelled pairs.
+        All classes on all dates; all kinds of change, any change and what is destroyed of the
+        developed area between all labelled pairs.
     """
     kinds = [name for kind, name in CHANGE_NAMES.items() if kind is not ChangeKind.NONE]
     found: list[Named] = [
         (name, (-1, date)) for date in range(facts.date_count) for name in LAND_COVER
     ]
     pairs = facts.scene.change_pairs()
-    return found + [(name, pair) for pair in pairs for name in (ANY_CHANGE, *kinds)]
+    return found + [(name, pair) for pair in pairs for name in (ANY_CHANGE, *kinds, DESTROYED)]
 
 
 def segmentation_sample(

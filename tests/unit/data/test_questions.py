@@ -37,6 +37,7 @@ from terrascope.model.grammar import Grammar, Words, parse_answer
 from terrascope.model.measurer import MEASURED_FOR
 from terrascope.model.processing_terrascope import TerrascopeProcessor
 from terrascope.model.readings import read_options
+from terrascope.types import BoolArray
 from terrascope.vocabulary import OPTION_LETTERS, AnswerKind, QuestionKind, Unit
 
 from .ground import SIDE, TOKENIZER, make_scene
@@ -257,6 +258,11 @@ def test_an_open_figure_is_the_one_that_was_measured(
     assert done > 5
 
 
+def without_specks(mask: BoolArray) -> BoolArray:
+    opened = ndimage.binary_opening(mask, np.ones((3, 3)))
+    return opened if opened.any() else mask
+
+
 def test_an_answer_follows_the_masks_not_the_truth(
     asked: list[tuple[LabelledScene, Sample]],
 ) -> None:
@@ -279,7 +285,7 @@ def test_an_answer_follows_the_masks_not_the_truth(
         elif sample.task == "CR":
             expected = sample.steps[int(np.argmax(shares))].name
         else:
-            masks = [mask & seen for mask in drawn]
+            masks = [without_specks(mask & seen) for mask in drawn]
             near = ndimage.binary_dilation(masks[0], np.ones((3, 3))) & masks[1]
             expected = "yes" if near.any() else "no"
         letter = OPTION_LETTERS[sample.options.index(expected)]
@@ -304,7 +310,7 @@ def test_segmentation_asks_for_what_is_there_and_a_little_that_is_not() -> None:
     assert counts[True, True] + counts[False, True] > 2 * (
         counts[True, False] + counts[False, False]
     )
-    assert len(all_masks(facts)) == 3 * 8 + 3 * 8
+    assert len(all_masks(facts)) == 3 * 8 + 3 * 9  # nine: what is destroyed, too
 
 
 def test_segmentation_may_leave_changes_out() -> None:

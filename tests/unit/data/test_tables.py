@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -19,9 +20,10 @@ import torch
 from terrascope.data.build import BuildSettings, Built, build_tables
 from terrascope.data.facts import Facts
 from terrascope.data.rle import decode_mask
-from terrascope.data.stream import StreamSettings, batch_at, stream
+from terrascope.data.stream import Renderings, StreamSettings, batch_at, stream
 from terrascope.data.tables import image_at, read_tables, scene_of, shard_files
 from terrascope.errors import ConfigError
+from terrascope.sim.samples import SceneSample, sample_scene
 
 from .ground import TOKENIZER
 
@@ -157,10 +159,47 @@ def test_scenes_are_simulated_on_the_way() -> None:
     assert batch.windows.shape_yx == (48, 48)
 
 
+def test_a_round_shows_the_same_scenes_again_in_other_views() -> None:
+    settings = StreamSettings(
+        source="segmentation", windows=2, window_px=32, render_px=32, rounds=3, block=2
+    )
+    kept = Renderings()
+    made = [batch_at(settings, TOKENIZER, seed=4, number=n, renderings=kept) for n in range(8)]
+    scenes = [{sample.image_id.partition("@")[0] for sample in one.samples} for one in made]
+    assert scenes[0] == scenes[2] == scenes[4]
+    assert scenes[1] == scenes[3] == scenes[5]
+    assert len(set.union(*scenes)) == 8  # numbers 6 and 7 begin a new block
+    assert not torch.equal(made[0].windows.optical, made[2].windows.optical)
+    for number in (4, 7):
+        alone = batch_at(settings, TOKENIZER, seed=4, number=number)
+        assert torch.equal(alone.windows.optical, made[number].windows.optical)
+        assert torch.equal(alone.truth, made[number].truth)
+
+
+def test_what_is_kept_is_rendered_once_per_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    rendered: list[int] = []
+
+    def counted(seed: int, **settings: Any) -> SceneSample:
+        rendered.append(seed)
+        return sample_scene(seed, **settings)
+
+    monkeypatch.setattr("terrascope.data.stream.sample_scene", counted)
+    settings = StreamSettings(
+        source="segmentation", windows=1, window_px=32, render_px=32, rounds=3, block=2, dates=1
+    )
+    kept = Renderings()
+    for number in range(12):
+        batch_at(settings, TOKENIZER, seed=4, number=number, renderings=kept)
+    assert len(rendered) == len(set(rendered)) >= 4
+    assert len(rendered) < 12
+
+
 def test_settings_that_cannot_be_are_refused() -> None:
     with pytest.raises(ValueError, match="source"):
         StreamSettings(source="pictures")
     with pytest.raises(ValueError, match="windows that fit"):
         StreamSettings(window_px=256)
+    with pytest.raises(ValueError, match="at least one of each"):
+        StreamSettings(rounds=0)
     with pytest.raises(ValueError, match="4 samples"):
         BuildSettings(images=3, samples=2)
