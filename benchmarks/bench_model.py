@@ -2,13 +2,17 @@
 
     python benchmarks/bench_model.py [--model DIR] [--items 1200] [--out out/bench]
 
+Its rivals learn for a few minutes, or from `--rival-scenes 6000` for half an hour or more; they
+stay in ``OUT/baselines`` and are not trained again.
 Real data is scored where the shared data is (TERRASCOPE_SHARED_DATA); it never enters a weight.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import logging
+import math
 import os
 import time
 from pathlib import Path
@@ -29,9 +33,14 @@ def main() -> None:
     parser.add_argument("--fit", type=int, default=0, help="validation items to calibrate on")
     parser.add_argument("--out", type=Path, default=Path("out/bench"))
     parser.add_argument("--no-baselines", action="store_true")
+    parser.add_argument("--rival-scenes", type=int, help="the U-Net's, without a limit of time")
     chosen = parser.parse_args()
     logging.basicConfig(level=logging.WARNING)
     settings = BenchSettings.of(chosen.items, baselines=not chosen.no_baselines)
+    if chosen.rival_scenes:
+        settings = dataclasses.replace(
+            settings, baseline_scenes=chosen.rival_scenes, baseline_seconds=math.inf
+        )
     real = SHARED if (SHARED / "stac" / "items.ndjson").exists() else None
     if real is None:
         print(f"real places left out: no shared data at {SHARED}")

@@ -17,7 +17,7 @@ from terrascope.model.processing_terrascope import TerrascopeProcessor
 __all__ = ["train_baselines"]
 
 _BOOSTED_PX = 250
-"""Pixels of each image that boosting learns from: 300 scenes give it two hundred thousand."""
+"""Pixels of each image that boosting learns from: 400 scenes give it two hundred thousand."""
 
 
 def train_baselines(
@@ -49,7 +49,7 @@ def train_baselines(
     found["U-Net"] = UNetPredictor.load(network)
     try:
         if not (out / "boosting-change.txt").exists():
-            few = islice(_labels(settings, processor), max(settings.baseline_scenes // 16, 1))
+            few = islice(_labels(settings, processor), max(settings.baseline_scenes // 12, 1))
             train_boosting(few, pixels_per_image=_BOOSTED_PX).save(out)
         found["boosting"] = BoostingPredictor.load(out)
     except ModuleNotFoundError:

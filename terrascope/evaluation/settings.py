@@ -32,7 +32,7 @@ class BenchSettings:
         Of the main split, for each baseline.
     baseline_scenes : int
         Simulated scenes that the U-Net learns from, of the training split; boosting, which is
-        slow to read maps from and gains little from more, takes a quarter.
+        slow to read maps from and gains little from more, takes a third.
     baseline_seconds : float
         Longest training of the U-Net.
     size : int
