@@ -287,7 +287,9 @@ def fit_fusion_of(
 def train(
     recipe: Annotated[
         str | None,
-        typer.Argument(help="A recipe (TOML), or the name of a packaged one: nano, smoke."),
+        typer.Argument(
+            help="A recipe (TOML), or the name of a packaged one: nano, nano-long, smoke..."
+        ),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the model.")] = Path("out/train"),
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
@@ -334,6 +336,19 @@ def train(
         )
     for line in outcome_lines(outcome):
         typer.echo(line)
+
+
+@app.command("average")
+def average(
+    start: Annotated[Path, typer.Argument(help="Folder of a model.")],
+    tuned: Annotated[Path, typer.Argument(help="Folder of one that was trained from it.")],
+    out: Annotated[Path, typer.Option(help="Folder for their mean.")],
+    share: Annotated[float, typer.Option(help="Weight of the second, 0 to 1.")] = 0.5,
+) -> None:
+    """Write the mean of the weights of two models; calibrate it with `bench --fit` afterwards."""
+    from terrascope.train.averaging import average_models
+
+    typer.echo(f"model: {average_models(start, tuned, out, share=share)}")
 
 
 @data_app.command("priors")

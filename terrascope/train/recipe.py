@@ -27,7 +27,7 @@ from terrascope.train.settings import (
 
 __all__ = ["PACKAGED", "Recipe", "read_recipe", "recipe_of"]
 
-PACKAGED = ("nano", "nano-again", "nano-dates", "nano-long", "smoke")
+PACKAGED = ("nano", "nano-again", "nano-dates", "nano-long", "nano-words", "smoke")
 """Recipes that come with the package, by name."""
 
 
