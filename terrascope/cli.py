@@ -338,19 +338,6 @@ def train(
         typer.echo(line)
 
 
-@app.command("average")
-def average(
-    start: Annotated[Path, typer.Argument(help="Folder of a model.")],
-    tuned: Annotated[Path, typer.Argument(help="Folder of one that was trained from it.")],
-    out: Annotated[Path, typer.Option(help="Folder for their mean.")],
-    share: Annotated[float, typer.Option(help="Weight of the second, 0 to 1.")] = 0.5,
-) -> None:
-    """Write the mean of the weights of two models; calibrate it with `bench --fit` afterwards."""
-    from terrascope.train.averaging import average_models
-
-    typer.echo(f"model: {average_models(start, tuned, out, share=share)}")
-
-
 @data_app.command("priors")
 def gather_data_priors(
     out: Annotated[Path, typer.Option(help="File to write; the package's is data/priors.json.")],

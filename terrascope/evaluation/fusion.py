@@ -2,9 +2,10 @@
 
 The weights are fitted on pixels of windows for which the screen asks: these are what a run fuses.
 They are of the test split, whose land, surfaces and weather are unlike what a model was trained on:
-on windows like those of its training it would be trusted too much. Pixels of a window share its
-luck, so that a window counts once, and the penalty towards equal weights as much as one. How
-frequent change is in the simulator says nothing of a real place: no bias is fitted. What the sum is
+on windows like those of its training it would be trusted too much. It is all the same a simulator's
+word on what learnt from that simulator, where the screen learnt from nothing: the penalty towards
+equal weights counts as much as all windows together, of which each counts once, for its pixels share
+its luck. How frequent change is in the simulator says nothing of a real place: no bias is fitted. What the sum is
 then worth there is counted, and stated beside it for what adds probabilities up.
 """
 
@@ -125,6 +126,7 @@ def fit_fusion(
             known.model,
             known.changed,
             version=version,
+            ridge=float(len(np.unique(known.window))),
             weight=1 / np.bincount(known.window)[known.window],
             biased=False,
         )
