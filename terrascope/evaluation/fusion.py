@@ -2,11 +2,11 @@
 
 The weights are fitted on pixels of windows for which the screen asks: these are what a run fuses.
 They are of the test split, whose land, surfaces and weather are unlike what a model was trained on:
-on windows like those of its training it would be trusted too much. It is all the same a simulator's
-word on what learnt from that simulator, where the screen learnt from nothing: the penalty towards
-equal weights counts as much as all windows together, of which each counts once, for its pixels share
-its luck. How frequent change is in the simulator says nothing of a real place: no bias is fitted. What the sum is
-then worth there is counted, and stated beside it for what adds probabilities up.
+on windows like those of its training it would be trusted too much. That is still a simulator's word
+on what learnt from this simulator, where the screen learnt from nothing. So the penalty towards
+equal weights counts as much as all windows together, each of which counts once: its pixels share
+its luck. How frequent change is in the simulator says nothing of a real place: no bias is fitted.
+What the sum is then worth there is counted, and stated beside it for what adds probabilities up.
 """
 
 from __future__ import annotations
