@@ -93,6 +93,6 @@ def of_dates(pixels: Tensor, window: Tensor, date: Tensor) -> Tensor:
     Returns
     -------
     taken : Tensor, shape (G, ...)
-        Its gradient is added up in place; that of indexing sorts first, which takes a GPU long.
+        Its gradient is added up in place.
     """
     return pixels.flatten(0, 1).index_select(0, window * pixels.shape[1] + date)

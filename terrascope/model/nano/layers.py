@@ -174,10 +174,12 @@ def even_count(count: int, device: torch.device) -> int:
     Returns
     -------
     filled : int
-        On a GPU the next multiple of 32: cuDNN plans a convolution anew, which can take longer
-        than running it, for every size that it has not met. Elsewhere as many as there are.
+        In training on a GPU the next multiple of 32: cuDNN plans a convolution anew, which can
+        take longer than running it, for every size that it has not met. Elsewhere as many as
+        there are.
     """
-    return count if device.type == "cpu" else -(-count // _EVEN) * _EVEN
+    learns = device.type != "cpu" and torch.is_grad_enabled()
+    return -(-count // _EVEN) * _EVEN if learns else count
 
 
 def filled(rows: Tensor, count: int) -> Tensor:
