@@ -32,7 +32,7 @@ from terrascope.model.processing_terrascope import TerrascopeProcessor
 from terrascope.sim.alterations import Alter
 from terrascope.sim.samples import SceneSample, draw_count, sample_scene
 
-__all__ = ["SOURCES", "Renderings", "StreamSettings", "batch_at", "stream"]
+__all__ = ["SOURCES", "Batches", "Renderings", "StreamSettings", "batch_at", "stream"]
 
 SOURCES = ("segmentation", "language", "cot")
 """Many masks per window and nothing injected; traces without images; questions with traces."""
@@ -168,7 +168,7 @@ def stream(
         In order of their numbers, whatever the number of workers.
     """
     loader = DataLoader(
-        _Batches(settings, tokenizer, seed),
+        Batches(settings, tokenizer, seed),
         batch_size=None,
         sampler=itertools.count(position),
         num_workers=workers,
@@ -346,8 +346,18 @@ def _samples(
     return make_samples(facts, rng, settings.samples, choice=choice)
 
 
-class _Batches(Dataset[Batch]):
-    """Batches by number, for the workers of torch."""
+class Batches(Dataset[Batch]):
+    """Batches by number, for the workers of torch.
+
+    Parameters
+    ----------
+    settings : StreamSettings
+        What they consist of.
+    tokenizer : PreTrainedTokenizerBase
+        Of the text.
+    seed : int
+        Of everything.
+    """
 
     def __init__(
         self, settings: StreamSettings, tokenizer: PreTrainedTokenizerBase, seed: int

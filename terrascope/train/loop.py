@@ -242,14 +242,7 @@ class Trainer:
             last = number == len(own) - 1
             with contextlib.nullcontext() if last else accelerator.no_sync(wrapped):
                 with computing(accelerator.device, self.precision):
-                    output = wrapped(
-                        batch.windows,
-                        batch.queries,
-                        truth=batch.truth,
-                        truth_valid=batch.truth_valid,
-                        injected=batch.injected,
-                        shared=True,
-                    )
+                    output = batch.run(wrapped)
                 loss = shared_loss(output.terms, config, counts[number], total)
                 # Wrapped gradients are means over the processes; shares ask for sums.
                 (loss * accelerator.num_processes).backward()

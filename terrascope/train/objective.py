@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from terrascope.model.configuration_terrascope import TerrascopeConfig
 from terrascope.model.losses import LossTerms, boundary_band, total_loss
@@ -99,6 +99,28 @@ class Placed:
             batch.truth.to(device, non_blocking=True),
             batch.truth_valid.to(device, non_blocking=True),
             batch.injected.to(device, non_blocking=True),
+        )
+
+    def run(self, module: nn.Module) -> Any:
+        """Give the batch to a model, or to what runs a part of it.
+
+        Parameters
+        ----------
+        module : Module
+            Of this device; takes what `TerrascopeModel.forward` does.
+
+        Returns
+        -------
+        output : Any
+            Its output, with `terms`; what questions of a window share was computed once.
+        """
+        return module(
+            self.windows,
+            self.queries,
+            truth=self.truth,
+            truth_valid=self.truth_valid,
+            injected=self.injected,
+            shared=True,
         )
 
 

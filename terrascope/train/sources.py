@@ -8,13 +8,13 @@ import zlib
 from collections.abc import Iterator
 
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerBase
 
 from terrascope.data.batches import Batch
 from terrascope.data.finishing import Choice
 from terrascope.data.perturb import Perturbation
-from terrascope.data.stream import Renderings, StreamSettings, batch_at
+from terrascope.data.stream import Batches, StreamSettings
 from terrascope.data.views import View
 from terrascope.model.sequences import Query
 from terrascope.train.loop import Source
@@ -125,12 +125,9 @@ class SimulatedSource:
             In the order of their numbers.
         """
         seed = (self.recipe.seed if split == "train" else 0, zlib.crc32(stage.name.encode()))
-        made = _Numbered(
-            stream_settings(self.recipe, stage, split),
-            self.tokenizer,
-            seed[0] * 2**32 + seed[1],
-            images=stage.images,
-        )
+        kind = Batches if stage.images else _Blind
+        settings = stream_settings(self.recipe, stage, split)
+        made = kind(settings, self.tokenizer, seed[0] * 2**32 + seed[1])
         workers = self.recipe.workers
         ahead = _AHEAD if split == "train" else 1
         yield from DataLoader(
@@ -161,28 +158,9 @@ def without_images(query: Query) -> Query:
     return dataclasses.replace(query, prompt=prompt, question=(1, 1 + end - start))
 
 
-class _Numbered(Dataset[Batch]):
-    """Batches by number, for the workers of torch."""
-
-    def __init__(
-        self,
-        settings: StreamSettings,
-        tokenizer: PreTrainedTokenizerBase,
-        seed: int,
-        *,
-        images: bool,
-    ) -> None:
-        self.settings, self.tokenizer, self.seed, self.images = settings, tokenizer, seed, images
-        self.renderings = Renderings()
+class _Blind(Batches):
+    """The same without their images in the prompts."""
 
     def __getitem__(self, number: int) -> Batch:
-        batch = batch_at(
-            self.settings,
-            self.tokenizer,
-            seed=self.seed,
-            number=number,
-            renderings=self.renderings,
-        )
-        if self.images:
-            return batch
+        batch = super().__getitem__(number)
         return dataclasses.replace(batch, queries=[without_images(q) for q in batch.queries])

@@ -152,14 +152,7 @@ def validate(
     with evaluating(model):
         for made in batches:
             batch = Placed.of(made, model.device)
-            output = (model if runs is None else runs)(
-                batch.windows,
-                batch.queries,
-                truth=batch.truth,
-                truth_valid=batch.truth_valid,
-                injected=batch.injected,
-                shared=True,
-            )
+            output = batch.run(model if runs is None else runs)
             counts = count_terms(batch, model.config).tolist()
             for name, count in zip(TERMS, counts, strict=True):
                 tally.add(name, float(getattr(output.terms, name)) * count, count)

@@ -41,14 +41,7 @@ def test_a_step_stays_on_the_device_of_the_model(stage: Stage) -> None:
                 assert isinstance(next(model.parameters()), Elsewhere)
             placed = Placed.of(batch, device)
             counts = count_terms(placed, config).cpu()
-            output = runs(
-                placed.windows,
-                placed.queries,
-                truth=placed.truth,
-                truth_valid=placed.truth_valid,
-                injected=placed.injected,
-                shared=True,
-            )
+            output = placed.run(runs)
             loss = shared_loss(output.terms, config, counts, counts)
             model.zero_grad()
             loss.backward()
