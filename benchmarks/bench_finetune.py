@@ -1,6 +1,6 @@
 """Retrained on a user's labels: bark-beetle damage, spatial 5-fold cross-validation, 160 tiles.
 
-    python benchmarks/bench_finetune.py [--model DIR] [--labels 20] [--steps 1200] [--out DIR]
+    python benchmarks/bench_finetune.py [--model DIR] [--labels 20] [--steps 1200] [--device cuda]
 
 The fine-tuned model against a U-Net trained on the same folds, pooled out-of-fold, paired by tile;
 the probabilities of both are calibrated alike, each fold by the held-out maps of the others.
@@ -116,6 +116,7 @@ class Fold:
     unet_steps: int
     weights: str
     out: Path
+    device: str
 
     @property
     def settings(self) -> str:
@@ -134,7 +135,9 @@ def run(fold: Fold) -> str:
     torch.set_num_threads(1)
     start, spent = time.perf_counter(), time.process_time()
     taught, held = ([TILES[n] for n in which] for which in (fold.taught, fold.held))
-    settings = UNetSettings(steps=fold.unet_steps, sensor_dropout=0.0, seed=fold.number)
+    settings = UNetSettings(
+        steps=fold.unet_steps, sensor_dropout=0.0, seed=fold.number, device=fold.device
+    )
     network = train_unet(crops([tile.scene for tile in taught], fold.number), settings)
     maps = {"U-Net": [unet_map(network, tile) for tile in held]}
     half = time.process_time() - spent
@@ -142,7 +145,7 @@ def run(fold: Fold) -> str:
     side = fold.tuning.window_px
     scenes = [padded(tile.scene, side) for tile in taught]
     windows = [padded(tile.scene, side).window for tile in held]
-    found = map_held_out(fold.tuning, scenes, windows, folder, cpu=True)
+    found = map_held_out(fold.tuning, scenes, windows, folder, cpu=fold.device == "cpu")
     maps["TerraScope"] = [
         one[: tile.damage.shape[0], : tile.damage.shape[1]]
         for one, tile in zip(found, held, strict=True)
@@ -233,6 +236,7 @@ def main() -> None:
     parser.add_argument("--unet-steps", type=int, default=600)
     parser.add_argument("--fold", type=int, action="append", choices=range(FOLDS))
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--out", type=Path, default=Path("out/finetune"))
     chosen = parser.parse_args()
     if not (SHARED / "stac" / "items.ndjson").exists():
@@ -261,7 +265,7 @@ def main() -> None:
         held = np.flatnonzero(number == n)
         own = dataclasses.replace(tuning, seed=n)
         what = (n, tuple(taught.tolist()), tuple(held.tolist()), own, chosen.unet_steps, weights)
-        folds.append(Fold(*what, chosen.out))
+        folds.append(Fold(*what, chosen.out, chosen.device))
     wanted = [f for f in folds if not f.file.exists() and f.number in (chosen.fold or range(FOLDS))]
     # Forked, so that the tiles are not read or sent again; nothing here has used torch's threads.
     context = multiprocessing.get_context("fork")
@@ -273,6 +277,7 @@ def main() -> None:
         return
     results = pooled(there)
     results |= {"labels": chosen.labels or "all", "steps": chosen.steps, "model": weights}
+    results |= {"device": chosen.device}
     results["seconds"] = round(time.perf_counter() - start, 1)
     file = chosen.out / f"finetune-{chosen.labels or 'all'}.json"
     file.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")

@@ -19,8 +19,13 @@ from terrascope.model.answers import NumberAnswer, to_base
 from terrascope.model.figure import fields_for
 from terrascope.model.forms import AnswerError, Form, parse_answer
 from terrascope.model.geometry import Geometry
-from terrascope.model.judgement import count_confidence, larger_confidence, option_confidence
-from terrascope.model.measure import Figure, Measurement, distance_figure, measure
+from terrascope.model.judgement import (
+    count_confidence,
+    distance_confidence,
+    larger_confidence,
+    option_confidence,
+)
+from terrascope.model.measure import Figure, Measurement, measure
 from terrascope.model.relation import relate
 from terrascope.model.sequences import DatePair
 from terrascope.model.uncertainty import Calibration
@@ -65,12 +70,25 @@ def support(
     if item.kind is QuestionKind.BOUNDARY:
         return _boundary(item, [drawn[name] for name in wanted], ground, settings)
     values = _values(item)
-    if values is None:
-        return None
+    return None if values is None else _numbers(item, drawn, wanted, values, ground, settings)
+
+
+def _numbers(
+    item: BenchItem,
+    drawn: Drawn,
+    names: list[tuple[str, DatePair]],
+    values: list[float],
+    ground: Geometry,
+    calibration: Calibration,
+) -> tuple[float, ...] | None:
+    """Compare a figure with options that are numbers."""
     if item.kind is QuestionKind.CHANGE_COUNT:
-        found = _measured(drawn[_destroyed(wanted)], ground, settings)
+        found = _measured(drawn[_destroyed(names)], ground, calibration)
         return _votes(_counts(found), values)
-    figure = _figure(item, [drawn[name] for name in wanted], wanted, ground, settings)
+    masks = [drawn[name] for name in names]
+    if item.kind is QuestionKind.DISTANCE:
+        return _distance(masks, values, ground, calibration)
+    figure = _figure(item, masks, names, ground, calibration)
     return None if figure is None else option_confidence(figure, values)
 
 
@@ -82,9 +100,6 @@ def _figure(
     calibration: Calibration,
 ) -> Figure | None:
     """Measure what a question with figures as options asks for."""
-    if item.kind is QuestionKind.DISTANCE and len(masks) > 1:
-        one, other = (torch.where(valid, p.float(), 0.0) for p, valid in masks[:2])
-        return distance_figure(one, other, ground, calibration=calibration)
     if item.kind not in _FIGURES:
         return None
     if item.kind is QuestionKind.CHANGE_SHARE and len(masks) > 1:
@@ -95,6 +110,20 @@ def _figure(
         return lost.scaled(1 / size) if size else None
     found = _measured(masks[0], ground, calibration)
     return found.area_m2 if item.kind is QuestionKind.AREA else found.share
+
+
+def _distance(
+    masks: list[tuple[Tensor, Tensor]],
+    values: list[float],
+    ground: Geometry,
+    calibration: Calibration,
+) -> tuple[float, ...] | None:
+    if len(masks) < 2:
+        return None
+    one, other = _observed(masks)
+    fields = fields_for(ground, calibration, one.device)
+    found = relate(one, other, ground, fields=fields, touching=False, ladder=True)
+    return distance_confidence(found.ladder_m, values) if found.ladder_m else None
 
 
 def _compare(
@@ -120,11 +149,16 @@ def _boundary(
     said = [option.strip().lower().partition(" ")[0].rstrip(".,") for option in item.options]
     if sorted(said) != ["no", "yes"] or len(masks) < 2:
         return None
-    one, other = (torch.where(valid, p.float(), 0.0) for p, valid in masks[:2])
+    one, other = _observed(masks)
     found = relate(one, other, ground, fields=fields_for(ground, calibration, one.device))
     doubted = 0.5 * (found.touch_probability + float(found.touches))
     yes = min(max(doubted, 0.01), 0.99)
     return tuple(yes if word == "yes" else 1 - yes for word in said)
+
+
+def _observed(masks: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    one, other = (torch.where(valid, p.float(), 0.0) for p, valid in masks[:2])
+    return one, other
 
 
 def _measured(

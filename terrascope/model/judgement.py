@@ -24,12 +24,17 @@ __all__ = [
     "Fault",
     "Verdict",
     "count_confidence",
+    "distance_confidence",
     "find_fault",
     "judge",
     "larger_confidence",
     "option_confidence",
     "presence_confidence",
 ]
+
+
+_RUNG_WIDTH = 0.1
+"""Of the logarithm of a distance: how far a measured one and an option are apart, where right."""
 
 
 class Abstention(enum.StrEnum):
@@ -100,6 +105,41 @@ def option_confidence(figure: Figure, options: Sequence[float]) -> tuple[float, 
     apart = np.abs(figure.samples[:, None] - np.asarray(options, np.float64))  # (n, options)
     counts = np.bincount(apart.argmin(axis=1), minlength=len(options))
     return tuple(((counts + 1 / len(options)) / (figure.samples.size + 1)).tolist())
+
+
+def distance_confidence(ladder_m: Sequence[float], options_m: Sequence[float]) -> tuple[float, ...]:
+    """Return how well each option agrees with a distance measured at many thresholds.
+
+    Parameters
+    ----------
+    ladder_m : sequence of float
+        From `terrascope.model.relation.Relation`; at least one, in metres.
+    options_m : sequence of float
+        In metres; at least one.
+
+    Returns
+    -------
+    confidence : tuple of float
+        They sum to 1.
+
+    Raises
+    ------
+    ValueError
+        If there is no option or no distance.
+
+    Notes
+    -----
+    A rung speaks for the options of about its length: by the density of Student's t with three
+    degrees of freedom, of the logarithm of their ratio, a tenth wide. So rungs far from every
+    option, where a wrong body lies between the masks, say next to nothing, while the rung that is
+    nearest to one would have been given to the smallest.
+    """
+    if not (options_m and ladder_m):
+        raise ValueError(f"{len(ladder_m)} distances and {len(options_m)} options: none to compare")
+    rungs, options = (np.maximum(np.asarray(m, np.float64), 1.0) for m in (ladder_m, options_m))
+    apart = np.log(rungs[:, None] / options) / _RUNG_WIDTH  # (rungs, options)
+    votes = ((1 + apart**2 / 3) ** -2).sum(0)
+    return tuple((votes / votes.sum()).tolist())
 
 
 def larger_confidence(one: Figure, other: Figure) -> float:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from terrascope.model.figure import Figure, fields_for
 from terrascope.model.geometry import Geometry
-from terrascope.model.relation import Relation, distance_figure, relate
+from terrascope.model.relation import Relation, relate
 from terrascope.model.shapes import count_parts
 from terrascope.model.uncertainty import Calibration, interval, sampled_sums
 from terrascope.types import BoolArray
@@ -29,7 +29,6 @@ __all__ = [
     "Figure",
     "Measurement",
     "Relation",
-    "distance_figure",
     "measure",
     "position_words",
     "relate",
@@ -86,6 +85,7 @@ def measure(
     threshold: float = 0.5,
     earlier: Sequence[Tensor] = (),
     touching: bool = True,
+    ladder: bool = False,
 ) -> Measurement:
     """Measure a mask.
 
@@ -106,7 +106,7 @@ def measure(
     earlier : sequence of Tensor of float, shape (H, W)
         Probabilities of earlier masks of the same window, to which this one is
         related; 0 or NaN where they were not observed (their date may be another).
-    touching : bool
+    touching, ladder : bool
         As in `terrascope.model.relation.relate`.
 
     Returns
@@ -146,6 +146,7 @@ def measure(
                 threshold=threshold,
                 number=number,
                 touching=touching,
+                ladder=ladder,
             )
             for number, other in enumerate(others, start=1)
         )

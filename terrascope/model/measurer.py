@@ -10,6 +10,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from terrascope.model.answers import DIMENSION
 from terrascope.model.measure import Measurement, measure
 from terrascope.model.readings import MEASURED_FIELDS, measurement_text, read_options
 from terrascope.model.uncertainty import Calibration
@@ -117,7 +118,7 @@ class MaskMeasurer:
         earlier masks are measured only where they are written.
     options : sequence of sequence of str
         Offered with each query, by row; rows beyond its end have none. Beside a figure stands
-        which of them is nearest.
+        which of them is nearest, beside a distance which of them its ladder comes nearest to.
     related : int
         Earlier masks of the row, the latest ones, to which a mask is related.
 
@@ -163,6 +164,7 @@ class MaskMeasurer:
         fields = self._fields(event.row)
         wanted = self.related if "relations" in fields else 0
         others = list(earlier)[max(len(earlier) - wanted, 0) :]
+        offered = read_options(self.options[event.row] if event.row < len(self.options) else ())
         found = measure(
             event.probability,
             self._valid(event),
@@ -170,6 +172,7 @@ class MaskMeasurer:
             calibration=self.calibration,
             threshold=self.threshold,
             earlier=[torch.where(self._valid(one), one.probability, 0.0) for one in others],
+            ladder=any(DIMENSION[option.unit] == "length" for option in offered),
         )
         # Masks of a response are numbered from its first one, not from the first related one.
         shift = len(earlier) - len(others)
@@ -187,12 +190,11 @@ class MaskMeasurer:
             for one in earlier
             if (one.row, one.order) in self.measurements
         ]
-        offered = self.options[event.row] if event.row < len(self.options) else ()
         text = measurement_text(
             found,
             area_unit=self.area_units[min(event.row, len(self.area_units) - 1)],
             fields=fields,
-            options=read_options(offered),
+            options=offered,
             earlier=before,
         )
         return self.encode(text)

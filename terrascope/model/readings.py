@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from terrascope.model.answers import BASE, DIMENSION, NumberAnswer, figure_text, to_base
 from terrascope.model.forms import AnswerError, Form, parse_answer
+from terrascope.model.judgement import distance_confidence
 from terrascope.model.measure import Figure, Measurement, Relation
 from terrascope.vocabulary import OPTION_LETTERS, AnswerKind, Token, Unit
 
@@ -120,7 +121,8 @@ def measurement_text(
         Which of `MEASURED_FIELDS` are written; their order is always the same.
     options : sequence of NumberAnswer
         Offered, in the order of their letters: beside a figure of their dimension stands the
-        letter of the nearest one. As expected from the probabilities, of distances without specks.
+        letter of the nearest one. As expected from the probabilities, of distances without specks,
+        by their ladder where there is one.
     earlier : sequence of Measurement
         Of the masks before it: beside the share stands whether this mask is the largest so far;
         nothing beside that of a first mask.
@@ -225,11 +227,25 @@ def _relation(relation: Relation, options: Sequence[NumberAnswer]) -> str:
     if relation.distance_m is not None and relation.body_distance_m is not None:
         said += f" distance {figure_text(relation.distance_m, Unit.METRE)}"
         said += f" without specks {figure_text(relation.body_distance_m, Unit.METRE)}"
-        said += _nearest(relation.body_distance_m, Unit.METRE, options)
+        said += _marked(_distance_letter(relation, relation.body_distance_m, options))
     inside = figure_text(100 * relation.overlap, Unit.PERCENT)
     return f"{said} inside {inside}{_nearest(relation.overlap, Unit.PERCENT, options)}"
 
 
+def _distance_letter(
+    relation: Relation, drawn_m: float, options: Sequence[NumberAnswer]
+) -> str | None:
+    """Find the option that a ladder of distances comes nearest to; without, the distance drawn."""
+    letter = nearest_letter(drawn_m, Unit.METRE, options)
+    if letter is None or not relation.ladder_m:
+        return letter
+    agreed = distance_confidence(relation.ladder_m, [to_base(option) for option in options])
+    return OPTION_LETTERS[agreed.index(max(agreed))]
+
+
 def _nearest(value: float, unit: Unit | None, options: Sequence[NumberAnswer]) -> str:
-    letter = nearest_letter(value, unit, options)
+    return _marked(nearest_letter(value, unit, options))
+
+
+def _marked(letter: str | None) -> str:
     return "" if letter is None else f" nearest {letter}"

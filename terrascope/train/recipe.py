@@ -27,7 +27,16 @@ from terrascope.train.settings import (
 
 __all__ = ["PACKAGED", "Recipe", "read_recipe", "recipe_of"]
 
-PACKAGED = ("nano", "nano-again", "nano-dates", "nano-long", "nano-words", "smoke")
+PACKAGED = (
+    "nano",
+    "nano-again",
+    "nano-dates",
+    "nano-long",
+    "nano-words",
+    "nano-longer",
+    "nano-words-again",
+    "smoke",
+)
 """Recipes that come with the package, by name."""
 
 

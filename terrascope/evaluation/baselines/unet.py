@@ -138,7 +138,7 @@ class UNetPredictor:
     Parameters
     ----------
     network : UNet
-        Set to evaluation mode.
+        Set to evaluation mode. It may be on any device; maps are on the processor.
     """
 
     network: UNet
@@ -160,9 +160,9 @@ class UNetPredictor:
         probability : Tensor of float32, shape (B, T, 8, H, W)
             Of each class.
         """
-        images = images_of(windows)
+        images = images_of(windows).to(self._device)
         logits = self.network.cover(self.network.encode(images.flatten(0, 1)))
-        flat = torch.softmax(logits.float(), 1)
+        flat = torch.softmax(logits.float(), 1).cpu()
         return flat.reshape(*images.shape[:2], *flat.shape[1:])
 
     @torch.no_grad()
@@ -181,9 +181,13 @@ class UNetPredictor:
         probability : Tensor of float32, shape (B, 8, H, W)
             Of each kind.
         """
-        images = images_of(windows)
+        images = images_of(windows).to(self._device)
         then, now = (self.network.encode(images[:, t]) for t in (before, date))
-        return torch.softmax(self.network.change(now, then).float(), 1)
+        return torch.softmax(self.network.change(now, then).float(), 1).cpu()
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.network.parameters()).device
 
     def save(self, file: Path) -> None:
         """Write the weights.
@@ -234,6 +238,8 @@ class UNetSettings:
         Share of the batches in which one sensor is left out.
     seed : int
         Of weights and dropout.
+    device : str
+        Where it is trained, and stays.
     """
 
     width: int = 32
@@ -242,6 +248,7 @@ class UNetSettings:
     seconds: float = math.inf
     sensor_dropout: float = 0.2
     seed: int = 0
+    device: str = "cpu"
 
 
 def train_unet(
@@ -268,7 +275,7 @@ def train_unet(
     chosen = settings or UNetSettings()
     torch.manual_seed(chosen.seed)
     draws = torch.Generator().manual_seed(chosen.seed)
-    network = UNet(chosen.width).train()
+    network = UNet(chosen.width).to(chosen.device).train()
     optimizer = torch.optim.AdamW(network.parameters(), lr=chosen.rate, weight_decay=0.01)
     start = time.monotonic()
     for step, labels in enumerate(batches):
@@ -297,11 +304,12 @@ def _without_a_sensor(labels: Labels, share: float, draws: torch.Generator) -> L
 
 def _loss(network: UNet, labels: Labels) -> Tensor:
     """Cross-entropy of classes and of changes, each a mean over its known pixels."""
-    images = images_of(labels.windows)
+    device = next(network.parameters()).device
+    images = images_of(labels.windows).to(device)
     dates = images.shape[1]
     flat = images.flatten(0, 1).contiguous(memory_format=torch.channels_last)
     there = labels.cover.flatten(0, 1).flatten(1).any(1)
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast(device.type, torch.bfloat16):
         features = network.encode(flat)
         # A batch without labels on any date has no cover to learn.
         cover = network.cover([level[there] for level in features]) if there.any() else None
@@ -312,13 +320,13 @@ def _loss(network: UNet, labels: Labels) -> Tensor:
             changed = network.change(
                 [level[now] for level in features], [level[then] for level in features]
             )
-    wanted = labels.cover.flatten(0, 1)[there] - 1
+    wanted = labels.cover.flatten(0, 1)[there].to(device) - 1
     wanted[wanted < 0] = _IGNORED
-    loss = torch.zeros(()) if cover is None else _mean_entropy(cover, wanted)
+    loss = torch.zeros((), device=device) if cover is None else _mean_entropy(cover, wanted)
     if changed is not None:
         kinds = torch.stack([kind for *_, kind in labels.changes])
         kinds = torch.where(kinds == ChangeKind.OUTSIDE, _IGNORED, kinds)
-        loss = loss + _mean_entropy(changed, kinds)
+        loss = loss + _mean_entropy(changed, kinds.to(device))
     return loss
 
 

@@ -105,9 +105,11 @@ def attend(
     -----
     The fused kernel of processors is made for answering: its backward pass takes two to five
     times as long as that of plain matrix products in bfloat16. Training there writes it out.
+    So it is where there is nothing to mix (no image of a sensor): on GPUs the fused kernels of
+    some versions return nothing at all then.
     """
     learns = torch.is_grad_enabled() and queries.requires_grad
-    if queries.device.type != "cpu" or not learns:
+    if queries.numel() and (queries.device.type != "cpu" or not learns):
         return functional.scaled_dot_product_attention(
             queries, keys, values, mask, dropout_p=dropout, is_causal=causal
         )

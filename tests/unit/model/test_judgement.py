@@ -14,6 +14,7 @@ from terrascope.model.geometry import Geometry
 from terrascope.model.judgement import (
     Abstention,
     count_confidence,
+    distance_confidence,
     find_fault,
     judge,
     larger_confidence,
@@ -54,6 +55,23 @@ def test_options_far_apart_are_certain_and_close_ones_are_not() -> None:
     assert close[1] == pytest.approx(expected, abs=0.01)
     with pytest.raises(ValueError, match="no option"):
         option_confidence(figure(normal(1, 1)), [])
+
+
+def test_rungs_speak_for_options_of_their_length() -> None:
+    ladder, options = (20.0, 20.0, 150.0, 700.0, 720.0), (140.0, 710.0, 1100.0)
+    found = distance_confidence(ladder, options)
+    density = [
+        sum(stats.t.pdf(np.log(rung / option) / 0.1, df=3) for rung in ladder) for option in options
+    ]
+    assert found == pytest.approx([one / sum(density) for one in density])
+    assert found.index(max(found)) == 1
+    # As drawn, at the second threshold, the nearest one would be the first.
+    assert min(options, key=lambda option: abs(option - ladder[1])) == 140.0
+    assert sum(distance_confidence((0.0,), (0.0, 50.0))) == pytest.approx(1.0)
+    with pytest.raises(ValueError, match="none to compare"):
+        distance_confidence((), options)
+    with pytest.raises(ValueError, match="none to compare"):
+        distance_confidence(ladder, ())
 
 
 def test_the_larger_of_two_by_hand() -> None:

@@ -199,6 +199,37 @@ def test_specks_are_left_out_of_the_distance_of_bodies() -> None:
     assert found.relations[0].touch_probability == 0.0
 
 
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_a_ladder_is_the_distance_at_every_threshold(seed: int) -> None:
+    """Against scipy's distance transform of what its own opening leaves."""
+    rng = np.random.default_rng(seed)
+    size = (7.0, 11.0)
+    p, q = (ndimage.gaussian_filter(rng.random((24, 30)), 2.0) for _ in range(2))
+    p, q = ((v - v.min()) / np.ptp(v) for v in (p, q))
+    q[:, :16], p[:, 14:] = 0.0, 0.0
+    expected = []
+    for tenth in range(1, 10):
+        bodies = []
+        for v in (p, q):
+            drawn = v.astype(np.float32) > np.float32(tenth / 10)
+            core = ndimage.binary_erosion(drawn, SQUARE, border_value=1)
+            bodies.append(ndimage.binary_dilation(core, SQUARE) & drawn if core.any() else drawn)
+        if bodies[0].any() and bodies[1].any():
+            away = ndimage.distance_transform_edt(~bodies[1], sampling=size)
+            expected.append(float(away[bodies[0]].min()))
+    one, other = (torch.from_numpy(v).float() for v in (p, q))
+    everywhere = torch.ones(24, 30, dtype=torch.bool)
+    ground = Geometry.planar((24, 30), size)
+    found = measure(one, everywhere, ground, calibration=QUICK, earlier=[other], ladder=True)
+    assert found.relations[0].ladder_m == pytest.approx(expected)
+    plain = measure(one, everywhere, ground, calibration=QUICK, earlier=[other])
+    assert plain.relations[0].ladder_m == ()
+    nothing = torch.zeros_like(other)
+    empty = measure(one, everywhere, ground, calibration=QUICK, earlier=[nothing], ladder=True)
+    assert empty.relations[0].ladder_m == ()
+
+
 @pytest.mark.parametrize("down", [0.0, 0.34, 0.7, 1.0])
 @pytest.mark.parametrize("across", [0.1, 0.5, 0.99])
 def test_places_have_names(down: float, across: float) -> None:

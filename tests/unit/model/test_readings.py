@@ -102,6 +102,25 @@ def test_a_distance_without_specks_is_what_is_compared() -> None:
     assert "distance 00030.0 m without specks 00110.0 m nearest B" in text
 
 
+def test_a_body_in_doubt_does_not_decide_which_distance_is_meant() -> None:
+    one, other = torch.zeros(SIDE, SIDE), torch.zeros(SIDE, SIDE)
+    one[0:4, 0:4], other[0:4, 14:18] = 1, 0.95  # bodies: 11 pixels apart
+    other[0:3, 6:9] = 0.6  # a body in doubt: 3 pixels from the first
+    valid = torch.ones(SIDE, SIDE, dtype=torch.bool)
+    options = ["00060.0 m", "00115.0 m"]
+    marks = []
+    for ladder in (False, True):
+        figure = measure(
+            other, valid, GROUND, calibration=FEW, earlier=[one], ladder=ladder, touching=False
+        )
+        texts = reading_texts(
+            [figure], area_unit=Unit.HECTARE, fields=("relations",), options=options
+        )
+        assert "without specks 00030.0 m" in texts[0]
+        marks += re.findall(r"without specks 00030.0 m nearest ([A-H])", texts[0])
+    assert marks == ["A", "B"]
+
+
 def test_nothing_observed_is_no_rival() -> None:
     blind = measure(drawn(300), torch.zeros(SIDE, SIDE, dtype=torch.bool), GROUND, calibration=FEW)
     assert np.isnan(blind.share.expected)

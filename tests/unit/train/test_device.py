@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
+from torch.nn import functional
 
+from terrascope.model.nano.layers import attend
 from terrascope.train.building import answer_ids, build_model, trace_ids
 from terrascope.train.naming import NamedMasks, TextAlone
 from terrascope.train.objective import Placed, count_terms, shared_loss
@@ -53,6 +57,23 @@ def test_a_step_stays_on_the_device_of_the_model(stage: Stage) -> None:
     assert norms[1] == pytest.approx(norms[0], rel=1e-2)
     assert norms[0] > 0
     assert scores[1] == pytest.approx(scores[0], rel=1e-3, abs=1e-3)
+
+
+def test_a_sensor_without_images_never_meets_the_fused_kernel(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fused = functional.scaled_dot_product_attention
+
+    def like_a_gpu(queries: Tensor, *args: Any, **more: Any) -> Tensor | None:
+        # torch 2.11 on CUDA, seen with windows that had no radar image.
+        return fused(queries, *args, **more) if queries.numel() else None
+
+    monkeypatch.setattr(functional, "scaled_dot_product_attention", like_a_gpu)
+    with elsewhere():
+        none = torch.zeros(0, 2, 4, 8, requires_grad=True).to(DEVICE)
+        mixed = attend(none, none, none, None)
+        assert mixed.shape == (0, 2, 4, 8)
+        mixed.sum().backward()
 
 
 def test_what_was_not_moved_is_found() -> None:
