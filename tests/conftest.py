@@ -12,9 +12,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import dask
 import numpy as np
 import pyproj
 import pytest
+
+from terrascope.cube.cluster import DASK_SETTINGS
 
 from .integration.archive import Place, write_monitor, write_optical, write_tree
 
@@ -27,6 +30,8 @@ QUIET = {
 }
 """Nothing is sent anywhere."""
 os.environ.update(QUIET)
+# Clusters that a test starts by itself would deadlock now and then without.
+dask.config.set(DASK_SETTINGS)
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell starts background jobs so, and children inherit it: no command would hear Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
