@@ -26,7 +26,7 @@ from terrascope.model.judgement import (
     option_confidence,
 )
 from terrascope.model.measure import Figure, Measurement, measure
-from terrascope.model.relation import relate
+from terrascope.model.relation import distance_ladder, relate
 from terrascope.model.sequences import DatePair
 from terrascope.model.uncertainty import Calibration
 from terrascope.vocabulary import AnswerKind, QuestionKind
@@ -87,7 +87,7 @@ def _numbers(
         return _votes(_counts(found), values)
     masks = [drawn[name] for name in names]
     if item.kind is QuestionKind.DISTANCE:
-        return _distance(masks, values, ground, calibration)
+        return _distance(masks, values, ground)
     figure = _figure(item, masks, names, ground, calibration)
     return None if figure is None else option_confidence(figure, values)
 
@@ -113,17 +113,12 @@ def _figure(
 
 
 def _distance(
-    masks: list[tuple[Tensor, Tensor]],
-    values: list[float],
-    ground: Geometry,
-    calibration: Calibration,
+    masks: list[tuple[Tensor, Tensor]], values: list[float], ground: Geometry
 ) -> tuple[float, ...] | None:
     if len(masks) < 2:
         return None
-    one, other = _observed(masks)
-    fields = fields_for(ground, calibration, one.device)
-    found = relate(one, other, ground, fields=fields, touching=False, ladder=True)
-    return distance_confidence(found.ladder_m, values) if found.ladder_m else None
+    ladder = distance_ladder(*_observed(masks), ground)
+    return distance_confidence(ladder, values) if ladder else None
 
 
 def _compare(

@@ -11,7 +11,7 @@ from terrascope.model.geometry import Geometry
 from terrascope.model.shapes import distance_m, grown, opened
 from terrascope.model.uncertainty import sample_masks
 
-__all__ = ["Relation", "relate"]
+__all__ = ["Relation", "distance_ladder", "relate"]
 
 _TOUCH_SAMPLES = 49
 """Masks sampled to learn how likely two masks touch."""
@@ -104,11 +104,25 @@ def relate(
             _touch_probability(probability, earlier, fields) if touching else float(touches)
         ),
         overlap=float(area[a & b].sum()) / own if own else 0.0,
-        ladder_m=_ladder(probability, earlier, geometry) if ladder else (),
+        ladder_m=distance_ladder(probability, earlier, geometry) if ladder else (),
     )
 
 
-def _ladder(probability: Tensor, earlier: Tensor, geometry: Geometry) -> tuple[float, ...]:
+def distance_ladder(probability: Tensor, earlier: Tensor, geometry: Geometry) -> tuple[float, ...]:
+    """Measure the distance of two masks at many thresholds.
+
+    Parameters
+    ----------
+    probability, earlier : Tensor of float, shape (H, W)
+        Of the two masks; 0 where nothing was observed.
+    geometry : Geometry
+        Of the window.
+
+    Returns
+    -------
+    ladder_m : tuple of float
+        As of `Relation`.
+    """
     one, other = probability.cpu().numpy(), earlier.cpu().numpy()
     found = (distance_m(opened(one > t), opened(other > t), geometry) for t in _RUNGS)
     return tuple(metres for metres in found if metres is not None)
